@@ -1,0 +1,31 @@
+"""What all tests share: an environment of their own, and the real dataset where there is one."""
+
+import os
+from unittest import mock
+
+import pytest
+
+CALLERS_DATA = os.environ.get("VAE_DATA_DIR")
+
+
+@pytest.fixture(autouse=True)
+def own_environment():
+    """No test sees the caller's switches, and none leaves its own behind."""
+    with mock.patch.dict(os.environ):
+        for name in list(os.environ):
+            if name.startswith("VAE_") or name == "GITHUB_REPOSITORY":
+                del os.environ[name]
+        yield
+
+
+@pytest.fixture
+def real_data(own_environment, monkeypatch):
+    """``vae_helpers.data`` with Fashion-MNIST at hand; skips the test where it is not."""
+    from vae_helpers import data
+
+    if CALLERS_DATA:
+        monkeypatch.setenv("VAE_DATA_DIR", CALLERS_DATA)
+    if data.find("FashionMNIST") is None:
+        places = ", ".join(map(str, data._places()))
+        pytest.skip(f"needs Fashion-MNIST's four .gz files in FashionMNIST/raw under {places}")
+    return data

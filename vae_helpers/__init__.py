@@ -1,0 +1,1 @@
+"""Helpers of the Fashion-MNIST VAE book: they read like its equations and never print."""
