@@ -1,0 +1,123 @@
+"""The terms of the ELBO, as equations. Every function returns nats **per example**.
+
+One scale everywhere: summed over pixels and latent dimensions, to be averaged over examples.
+On this scale β = 1 is the ELBO.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PIXELS = 28 * 28
+
+
+class ElboTerms(NamedTuple):
+    """−ELBO = reconstruction + KL; both ``(B,)`` in nats per image."""
+
+    reconstruction: Tensor
+    kl: Tensor
+
+    def total(self, beta: float = 1.0) -> Tensor:
+        """What β-VAE minimizes, ``(B,)``: reconstruction + β·KL (Higgins et al. 2017)."""
+        return self.reconstruction + beta * self.kl
+
+
+def elbo_terms(
+    logits: Tensor, images: Tensor, mu: Tensor, log_var: Tensor, likelihood: str = "bernoulli"
+) -> ElboTerms:
+    """Both terms of the −ELBO, ``(B,)`` each (Kingma & Welling 2014, eq. 10)."""
+    return ElboTerms(reconstruction_nll(logits, images, likelihood), kl_divergence(mu, log_var))
+
+
+def reconstruction_nll(logits: Tensor, images: Tensor, likelihood: str = "bernoulli") -> Tensor:
+    """−log p(x|z), ``(B,)`` in nats, for ``logits`` and ``images`` of one shape ``(B, …)``.
+
+    likelihood: ``bernoulli``, ``continuous-bernoulli`` or ``gaussian`` (σ = 1).
+    Raises ValueError for another name or for shapes that differ.
+    """
+    if logits.shape != images.shape:
+        raise ValueError(f"logits {tuple(logits.shape)} for images {tuple(images.shape)}")
+    if likelihood not in LIKELIHOODS:
+        raise ValueError(f"no likelihood {likelihood!r}; choose one of {', '.join(LIKELIHOODS)}")
+    return LIKELIHOODS[likelihood](logits.float(), images.float())
+
+
+def bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:
+    """−Σ x log p + (1 − x) log(1 − p) with p = sigmoid(logits); ``(B,)`` in nats.
+
+    With grey x it cannot reach 0: see ``entropy_floor``.
+    """
+    pixels = F.binary_cross_entropy_with_logits(logits, images, reduction="none")
+    return pixels.flatten(1).sum(1)
+
+
+def continuous_bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:
+    """The Bernoulli term made a density on [0, 1], ``(B,)`` (Loaiza-Ganem & Cunningham 2019)."""
+    # log C(λ) = log(2 artanh(1 − 2λ) / (1 − 2λ)), which in logits l is log(l / tanh(l / 2)).
+    near_half = logits.abs() < 1e-2  # there both are 0; the Taylor series is exact in float32
+    safe = torch.where(near_half, torch.ones_like(logits), logits)
+    log_c = torch.where(
+        near_half, math.log(2) + logits**2 / 12, torch.log(safe / torch.tanh(safe / 2))
+    )
+    return bernoulli_nll(logits, images) - log_c.flatten(1).sum(1)
+
+
+def gaussian_nll(mean: Tensor, images: Tensor, sigma: float = 1.0) -> Tensor:
+    """−log N(x; mean, σ²I), ``(B,)`` in nats: squared error over 2σ², and its normalizer."""
+    squared = (images - mean).square().flatten(1)
+    return (squared / (2 * sigma**2) + math.log(sigma) + 0.5 * math.log(2 * math.pi)).sum(1)
+
+
+def mean_squared_error(logits: Tensor, images: Tensor) -> Tensor:
+    """The mean over pixels of (x − sigmoid(logits))², ``(B,)``: no nats, a different scale."""
+    return (images - torch.sigmoid(logits)).square().flatten(1).mean(1)
+
+
+LIKELIHOODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "bernoulli": bernoulli_nll,
+    "continuous-bernoulli": continuous_bernoulli_nll,
+    "gaussian": lambda logits, images: gaussian_nll(torch.sigmoid(logits), images),
+}
+
+
+def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
+    """KL(N(μ, σ²) ‖ N(0, I)), ``(B,)`` in nats: the sum of ``kl_per_dimension``."""
+    return kl_per_dimension(mu, log_var).sum(1)
+
+
+def kl_per_dimension(mu: Tensor, log_var: Tensor) -> Tensor:
+    """½ (μ² + σ² − 1 − log σ²), ``(B, d)`` in nats (Kingma & Welling 2014, appendix B)."""
+    # expm1(v) − v is never negative in floating point, unlike exp(v) − 1 − v near the prior.
+    return 0.5 * (mu.square() + (torch.expm1(log_var) - log_var))
+
+
+def entropy_floor(images: Tensor) -> Tensor:
+    """The least Bernoulli NLL any p can reach, ``(B,)`` in nats: reached at p = x.
+
+    It is the pixels' own entropy −Σ x log x + (1 − x) log(1 − x); 0 only for black and white.
+    """
+    pixels = images.double().flatten(1)
+    return -(torch.xlogy(pixels, pixels) + torch.xlogy(1 - pixels, 1 - pixels)).sum(1)
+
+
+def equivalent_beta(weight: float, sigma: float = 1.0, pixels: int = PIXELS) -> float:
+    """The β of the ELBO's scale that minimizing mean MSE + ``weight``·KL amounts to.
+
+    Multiplying that objective by pixels / 2σ² makes its first term Σ(x − x̂)² / 2σ², the Gaussian
+    likelihood's; the same factor then stands before the KL.
+    """
+    return weight * pixels / (2 * sigma**2)
+
+
+def linear_warmup(beta: float, share: float) -> Callable[[float], float]:
+    """A β schedule: from 0 up to ``beta`` over the first ``share`` of training (Bowman 2016).
+
+    The schedule takes training's progress in [0, 1]. Raises ValueError if share is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"warm-up share {share}; give a number in (0, 1]")
+    return lambda progress: beta * min(1.0, progress / share)
