@@ -1,0 +1,286 @@
+"""The VAE's shapes, sizes, sampling step and gradients."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from vae_helpers import models
+from vae_helpers.models import VAE, build_vae, layer_table, parameter_count
+
+BODIES = sorted(models.BODIES)
+
+
+def seeded(seed: int = 3) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def images():
+    return torch.rand((3, 1, 28, 28), generator=seeded())
+
+
+def linear(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+def convolution(inputs: int, outputs: int, kernel: int) -> int:
+    return inputs * outputs * kernel**2 + outputs
+
+
+def normalization(channels: int) -> int:
+    return 2 * channels
+
+
+# --- shapes and sizes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("latent", [1, 2, 16])
+@pytest.mark.parametrize("body", BODIES)
+def test_shapes_from_images_through_the_latent_to_logits(body, latent, mode, images):
+    model = build_vae(body, latent).train(mode == "train")
+
+    logits, mu, log_var = model(images, seeded())
+
+    assert model.latent == latent
+    assert mu.shape == log_var.shape == (3, latent)
+    assert logits.shape == images.shape
+    assert {mu.dtype, log_var.dtype, logits.dtype} == {torch.float32}
+    assert model.generate(mu).shape == images.shape
+    assert model.sample(5, seeded()).shape == (5, 1, 28, 28)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_one_image_passes_in_training_mode(body, images):
+    logits, _, _ = build_vae(body, 2).train()(images[:1], seeded())
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("latent", [1, 2, 16])
+def test_the_conv_body_has_the_parameters_of_its_description(latent):
+    # 1→32→64, k3; flatten 64·7·7 → μ, log σ²; linear → 64·7·7; transposed 64→32→1, k4
+    expected = (
+        convolution(1, 32, 3) + normalization(32) + convolution(32, 64, 3) + normalization(64)
+        + 2 * linear(64 * 7 * 7, latent)
+        + linear(latent, 64 * 7 * 7)
+        + convolution(64, 32, 4) + normalization(32) + convolution(32, 1, 4)
+    )  # fmt: skip
+    assert parameter_count(build_vae("conv", latent)) == expected
+
+
+@pytest.mark.parametrize("latent", [1, 2, 20])
+def test_the_dense_body_has_the_parameters_of_its_description(latent):
+    encoder = linear(784, 400) + 2 * linear(400, latent)
+    decoder = linear(latent, 400) + linear(400, 784)
+    assert parameter_count(build_vae("dense", latent)) == encoder + decoder
+
+
+@pytest.mark.parametrize("latent", [2, 16])
+def test_the_deep_conv_body_passes_32_64_64_64_channels(latent):
+    encoder = build_vae("deep-conv", latent).encoder
+    convolutions = [layer for layer in encoder.body if isinstance(layer, nn.Conv2d)]
+
+    assert [layer.out_channels for layer in convolutions] == [32, 64, 64, 64]
+    assert encoder.mu.in_features == encoder.log_var.in_features == 64 * 7 * 7
+
+
+def test_parameter_count_is_that_of_the_learned_numbers_alone():
+    assert parameter_count(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))) == 8 + 4
+
+
+# --- the sampling step -------------------------------------------------------------------------
+
+
+def test_reparameterize_is_mu_plus_sigma_times_the_generators_noise():
+    mu, log_var = torch.randn((2, 6, 4), generator=seeded())
+    epsilon = torch.randn((6, 4), generator=seeded(9))
+
+    z = VAE.reparameterize(mu, log_var, seeded(9))
+
+    torch.testing.assert_close(z, mu + torch.exp(log_var / 2) * epsilon)
+
+
+def test_reparameterize_samples_have_the_posteriors_moments():
+    count = 100_000
+    mu, sigma = torch.tensor([-3.0, 0.0, 2.0]), torch.tensor([0.2, 1.0, 4.0])
+    log_var = 2 * sigma.log()
+    z = VAE.reparameterize(mu.expand(count, -1), log_var.expand(count, -1), seeded())
+
+    # standard errors of a normal sample's mean and standard deviation
+    assert ((z.mean(0) - mu).abs() < 5 * sigma / math.sqrt(count)).all()
+    assert ((z.std(0) - sigma).abs() < 5 * sigma / math.sqrt(2 * count)).all()
+    correlations = torch.corrcoef(z.T) - torch.eye(3)
+    assert (correlations.abs() < 5 / math.sqrt(count)).all(), "the noise of dimensions is shared"
+
+
+def test_gradients_reach_mu_and_log_var_through_the_sample():
+    mu, log_var = torch.randn((2, 6, 4), generator=seeded()).requires_grad_(True).unbind(0)
+    mu.retain_grad()
+    log_var.retain_grad()
+    epsilon = torch.randn((6, 4), generator=seeded(9))
+
+    VAE.reparameterize(mu, log_var, seeded(9)).sum().backward()
+
+    # ∂z/∂μ = 1, ∂z/∂ log σ² = ½ σ ε
+    torch.testing.assert_close(mu.grad, torch.ones(6, 4))
+    torch.testing.assert_close(log_var.grad, 0.5 * torch.exp(log_var.detach() / 2) * epsilon)
+
+
+def test_the_noise_takes_no_gradient():
+    epsilon = models.noise((4, 2), torch.device("cpu"), seeded())
+    assert not epsilon.requires_grad
+    assert epsilon.is_leaf
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_gradients_of_a_reconstruction_flow_through_both_heads_to_every_weight(body, images):
+    model = build_vae(body, 4)
+    logits, _, _ = model(images, seeded())
+    (logits - images).square().sum().backward()
+
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{name} has no gradient"
+        assert parameter.grad.isfinite().all(), name
+    for head in (model.encoder.mu, model.encoder.log_var):
+        assert head.weight.grad.norm() > 1e-3
+        assert head.bias.grad.norm() > 1e-3
+
+
+def test_a_generator_decides_the_forward_pass(images):
+    model = build_vae("conv", 4).eval()
+    one, _, _ = model(images, seeded(1))
+    again, _, _ = model(images, seeded(1))
+    other, _, _ = model(images, seeded(2))
+
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_without_a_generator_every_pass_draws_new_noise(images):
+    model = build_vae("dense", 4).eval()
+    assert not torch.equal(model(images)[0], model(images)[0])
+
+
+# --- decoding ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_generate_is_the_sigmoid_of_the_logits(body):
+    model = build_vae(body, 2).eval()
+    latents = 30 * torch.randn((8, 2), generator=seeded())
+    logits, pixels = model.decode(latents), model.generate(latents)
+
+    torch.testing.assert_close(pixels, 1 / (1 + torch.exp(-logits)))
+    assert ((pixels >= 0) & (pixels <= 1)).all()
+    assert (logits < 0).any(), "pixels instead of logits leave the decoder"
+
+
+def test_sample_decodes_standard_normal_latents_of_its_generator():
+    model = build_vae("conv", 4).eval()
+    latents = torch.randn((6, 4), generator=seeded(5))
+
+    samples = model.sample(6, seeded(5))
+
+    assert torch.equal(samples, model.generate(latents))
+    assert torch.equal(samples, model.sample(6, seeded(5)))
+    assert not torch.equal(samples, model.sample(6, seeded(6)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_posteriors_and_logits_are_float32_under_autocast(dtype, images):
+    model = build_vae("conv", 4).eval()
+    with torch.autocast("cpu", dtype=dtype):
+        outputs = model(images, seeded())
+        raw = model.encoder(images)
+
+    assert [output.dtype for output in outputs] == [torch.float32] * 3
+    assert raw[0].dtype == dtype, "autocast did nothing here, so this test shows nothing"
+    for half, full in zip(outputs, model(images, seeded()), strict=True):
+        torch.testing.assert_close(half, full, rtol=0.05, atol=0.05)
+
+
+# --- seeds -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_seed_decides_the_weights(body):
+    one, again, other = (build_vae(body, 2, seed).state_dict() for seed in (1, 1, 2))
+
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["encoder.mu.weight"], other["encoder.mu.weight"])
+    assert not torch.equal(one["decoder.0.weight"], other["decoder.0.weight"])
+
+
+def test_building_leaves_the_callers_random_stream_as_it_was():
+    torch.manual_seed(11)
+    expected = torch.rand(5)
+    torch.manual_seed(11)
+    build_vae("conv", 2)
+    assert torch.equal(torch.rand(5), expected)
+
+
+# --- errors ------------------------------------------------------------------------------------
+
+
+def test_an_unknown_body_is_refused_with_the_names_that_exist():
+    with pytest.raises(ValueError, match=r"'resnet'.*conv.*dense.*deep-conv"):
+        build_vae("resnet", 2)
+
+
+@pytest.mark.parametrize("latent", [0, -1])
+def test_a_latent_space_without_dimensions_is_refused(latent):
+    with pytest.raises(ValueError, match=rf"latent size {latent}"):
+        build_vae("dense", latent)
+
+
+# --- the table of layers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_the_layer_table_accounts_for_every_parameter_once(body, images):
+    model = build_vae(body, 16)
+    rows = layer_table(model, images)
+
+    assert sum(parameters for *_, parameters in rows) == parameter_count(model)
+    parts = list(dict.fromkeys(part for part, *_ in rows))
+    assert parts == ["encoder", "μ head", "log σ² head", "decoder"]
+    shapes = {part: shape for part, _, shape, _ in rows}  # the last of each part
+    assert shapes["μ head"] == shapes["log σ² head"] == "B × 16"
+    assert shapes["decoder"] == "B × 1 × 28 × 28"
+
+
+def test_the_layer_table_follows_the_conv_body(images):
+    rows = layer_table(build_vae("conv", 16), images)
+    names = [(name, shape) for _, name, shape, _ in rows if "Conv" in name or name == "Flatten"]
+
+    assert names == [
+        ("Conv2d k3 s2 p1", "B × 32 × 14 × 14"),
+        ("Conv2d k3 s2 p1", "B × 64 × 7 × 7"),
+        ("Flatten", "B × 3136"),
+        ("ConvTranspose2d k4 s2 p1", "B × 32 × 14 × 14"),
+        ("ConvTranspose2d k4 s2 p1", "B × 1 × 28 × 28"),
+    ]
+    assert rows[0][3] == convolution(1, 32, 3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_layer_table_leaves_the_model_as_it_was(training, images):
+    model = build_vae("conv", 4).train(training)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    layer_table(model, images)
+
+    assert model.training is training
+    assert all(module.training is training for module in model.modules())
+    assert not any(module._forward_hooks for module in model.modules())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_layer_table_cleans_up_after_an_error():
+    model = build_vae("conv", 4).train()
+    with pytest.raises(RuntimeError):
+        layer_table(model, torch.zeros(1, 3, 28, 28))
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())

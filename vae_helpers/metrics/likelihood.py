@@ -1,0 +1,31 @@
+"""How likely a model finds an image: bounds on log p(x) in nats per image."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vae_helpers.losses import reconstruction_nll
+from vae_helpers.models import VAE
+
+
+@torch.inference_mode()
+def importance_bound(
+    model: VAE, images: Tensor, samples: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """A lower bound on log p(x), ``(B,)``, that tightens as ``samples`` K grows.
+
+    log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x)  (Burda et al. 2016, eq. 8); its
+    expectation at K = 1 is the ELBO. images: ``(B, 1, 28, 28)``. ValueError for samples < 1.
+    """
+    if samples < 1:
+        raise ValueError(f"{samples} importance samples; give at least 1")
+    mu, log_var = model.encode(images)
+    prior = torch.distributions.Normal(torch.zeros_like(mu), 1.0)
+    posterior = torch.distributions.Normal(mu, torch.exp(0.5 * log_var))
+    weights = []
+    for _ in range(samples):
+        z = model.reparameterize(mu, log_var, generator)
+        log_likelihood = -reconstruction_nll(model.decode(z), images)
+        weights.append(log_likelihood + prior.log_prob(z).sum(1) - posterior.log_prob(z).sum(1))
+    return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
