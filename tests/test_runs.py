@@ -1,0 +1,168 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from vae_helpers import data, runs
+from vae_helpers.models import BODIES
+from vae_helpers.settings import Settings
+from vae_helpers.storage import CheckpointError, load_tensors, save_tensors
+from vae_helpers.training import SCHEDULES
+
+
+@pytest.fixture
+def smoke(monkeypatch, tmp_path):
+    """The smoke profile, with all its files under ``tmp_path``."""
+    monkeypatch.setenv("VAE_PROFILE", "smoke")
+    monkeypatch.setattr(Settings, "assets", tmp_path / "assets")
+    monkeypatch.setattr(Settings, "work", tmp_path / "work")
+    return tmp_path
+
+
+@pytest.fixture
+def checkpoint(smoke):
+    """A trained smoke run: (path, run, digest of its data)."""
+    run = runs.find_run("dense20-validated")
+    return runs.train(run.name), run, data.load("train").digest
+
+
+def rewritten(path, change):
+    tensors, header = load_tensors(path)
+    change(tensors, header)
+    save_tensors(path, tensors, header)
+
+
+def test_runs_are_filed_under_their_names_and_can_be_built():
+    for name, run in runs.RUNS.items():
+        assert run.name == name
+        assert run.body in BODIES
+        assert run.schedule in SCHEDULES
+        assert 0 < run.train_share <= 1
+
+
+def test_the_standard_run_is_what_the_book_says():
+    run = runs.RUNS["conv16"]
+    assert (run.body, run.latent, run.beta, run.lr) == ("conv", 16, 1.0, 1e-3)
+    assert (run.epochs, run.batch_size, run.seed, run.schedule) == (25, 128, 42, "constant")
+
+
+def test_trained_trains_once_and_then_loads_the_same(smoke, monkeypatch):
+    first = runs.trained("dense20-validated")
+
+    def never(*arguments, **options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(runs, "fit", never)
+    second = runs.trained("dense20-validated")
+    a, b = first.model.state_dict(), second.model.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert first.digest == second.digest
+    assert not second.model.training
+    assert second.history.splits == ["train", "validation", "test"]
+    assert second.history.epochs == 1
+    assert set(second.snapshots) == {"001.reconstructions", "001.samples"}
+    assert second.snapshots["001.samples"].shape == (8, 1, 28, 28)
+    assert second.snapshots["001.samples"].dtype == torch.uint8
+    assert {"seconds", "hardware", "precision", "command", "versions"} == set(second.made)
+    assert not list((smoke / "work").rglob("*.safetensors"))  # the unfinished state is gone
+
+
+def test_a_smoke_run_of_older_code_or_garments_is_trained_again(checkpoint):
+    path, _, _ = checkpoint
+    before = path.read_bytes()
+    rewritten(path, lambda tensors, header: header.update(data="other garments"))
+    assert runs.trained("dense20-validated").model is not None
+    again, _ = load_tensors(path)
+    path.write_bytes(before)
+    first, _ = load_tensors(path)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_an_unknown_run_is_named_with_those_there_are():
+    with pytest.raises(KeyError, match=r"no run 'conv17'; choose one of conv16"):
+        runs.trained("conv17")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [("beta", 0.5, r"beta=1.0, but .* has beta=0.5"), ("latent", 2, r"latent=20.*latent=2;")],
+)
+def test_a_checkpoint_of_another_configuration_is_refused(checkpoint, field, value, message):
+    path, run, digest = checkpoint
+    with pytest.raises(CheckpointError, match=message) as error:
+        runs.load(path, replace(run, **{field: value}), digest)
+    assert str(path) in str(error.value)
+    assert "delete it" in str(error.value)
+
+
+def test_a_checkpoint_of_other_images_is_refused(checkpoint):
+    path, run, _ = checkpoint
+    with pytest.raises(CheckpointError, match="trained on other images"):
+        runs.load(path, run, "0" * 16)
+
+
+def test_a_checkpoint_whose_tensors_do_not_fit_is_refused(checkpoint):
+    path, run, digest = checkpoint
+    rewritten(path, lambda tensors, header: tensors.pop("model.encoder.mu.bias"))
+    with pytest.raises(CheckpointError, match="does not fit the run's model"):
+        runs.load(path, run, digest)
+
+
+def test_a_flipped_bit_is_refused(checkpoint):
+    path, run, digest = checkpoint
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        runs.load(path, run, digest)
+
+
+def test_the_digest_follows_the_weights(checkpoint):
+    path, run, digest = checkpoint
+    before = runs.load(path, run, digest).digest
+
+    def nudge(tensors, header):
+        tensors["model.encoder.mu.bias"][0] += 1e-6
+
+    rewritten(path, nudge)
+    assert runs.load(path, run, digest).digest != before
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from vae_helpers import runs
+from vae_helpers.settings import Settings
+Settings.assets, Settings.work = Path(sys.argv[1], "assets"), Path(sys.argv[1], "work")
+fit, trainings = runs.fit, []
+def counted(*arguments, **options):
+    trainings.append(1)
+    return fit(*arguments, **options)
+runs.fit = counted
+print("ready", flush=True)
+sys.stdin.readline()
+digest = runs.trained("dense20-validated").digest
+print(len(trainings), digest)
+"""
+
+
+def test_two_processes_wanting_one_run_train_it_once(tmp_path):
+    environment = os.environ | {"VAE_PROFILE": "smoke", "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pair = [
+        subprocess.Popen([sys.executable, "-c", SCRIPT, tmp_path], env=environment, **pipes)
+        for _ in range(2)
+    ]
+    for process in pair:  # both have imported everything, then both start
+        assert process.stdout.readline() == "ready\n"
+    for process in pair:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=60)[0].split() for process in pair]
+    assert sorted(count for count, _ in answers) == ["0", "1"]
+    assert answers[0][1] == answers[1][1]
+    assert len(list(Path(tmp_path, "assets", "checkpoints").iterdir())) == 1

@@ -1,0 +1,320 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from vae_helpers.data import DataError, garments
+from vae_helpers.losses import linear_warmup
+from vae_helpers.models import build_vae
+from vae_helpers.storage import CheckpointError, load_tensors
+from vae_helpers.training import (
+    TrainingError,
+    best_precision,
+    evaluate,
+    fit,
+    one_cycle,
+    vae_loss,
+)
+
+DATA = garments(300, seed=0)
+OTHER = garments(100, seed=1)
+
+
+def train(model=None, data=DATA, **options):
+    """A model after ``fit``, with what ``fit`` returned; two quiet epochs unless told otherwise."""
+    model = model or build_vae("dense", 3)
+    return model, *fit(model, data, **({"epochs": 2, "progress": False} | options))
+
+
+def same_weights(one, other):
+    a, b = one.state_dict(), other.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def first_images(model, epoch):
+    with torch.inference_mode():
+        return {"reconstructions": model.generate(model.encode(DATA[:2][0])[0])}
+
+
+# --- what training gives ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", ["dense", "conv", "deep-conv"])
+def test_training_lowers_every_body_s_loss(body):
+    _, history, _ = train(build_vae(body, 4), data=DATA.subset(slice(128)), epochs=3, batch_size=32)
+    total = history.curve("train")
+    assert total[0] > total[1] > total[2]
+
+
+def test_history_has_a_row_per_epoch_and_split_whose_total_is_its_terms():
+    _, history, _ = train(beta=0.5, watch={"validation": OTHER, "test": DATA})
+    assert history.splits == ["train", "validation", "test"]
+    assert history.epochs == 2
+    assert [row["epoch"] for row in history.rows] == [1, 1, 1, 2, 2, 2]
+    for row in history.rows:
+        assert row["total"] == pytest.approx(row["reconstruction"] + 0.5 * row["kl"], rel=1e-5)
+    assert history.seconds > 0
+
+
+def test_training_rows_are_the_mean_over_all_images_of_the_epoch():
+    # With a rate of (almost) zero the model stays as it is, and learning changes no batch's loss;
+    # the last batch is smaller than the others, so a mean over batches would be another number.
+    model, history, _ = train(epochs=1, lr=1e-12, batch_size=128)
+    expected = [float(evaluate(model, DATA, seed=s)["total"].mean()) for s in range(8)]
+    assert history.curve("train")[0] == pytest.approx(sum(expected) / 8, abs=0.5)
+
+
+def test_watched_splits_are_what_evaluate_says():
+    model, history, _ = train(watch={"test": OTHER})
+    for term, values in evaluate(model, OTHER).items():
+        assert history.curve("test", term)[-1] == pytest.approx(float(values.mean()), abs=1e-3)
+
+
+def test_same_seed_same_bits_and_another_seed_others():
+    one, history, _ = train(build_vae("conv", 2))
+    two, again, _ = train(build_vae("conv", 2))
+    other, _, _ = train(build_vae("conv", 2), seed=7)
+    assert same_weights(one, two)
+    assert history.rows == again.rows
+    assert not same_weights(one, other)
+
+
+def test_training_leaves_the_global_random_state_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    train()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_fewer_images_than_a_batch_are_one_batch(count):
+    _, history, _ = train(data=DATA.subset(slice(count)))
+    assert math.isfinite(history.curve("train")[-1])
+
+
+def test_no_images_are_refused():
+    with pytest.raises(DataError, match="no images to train on"):
+        train(data=DATA.subset([]))
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_reduced_precision_learns_too_and_sums_in_float32(precision):
+    seen = []
+
+    def loss(*arguments, **options):
+        terms = vae_loss(*arguments, **options)
+        seen.extend(term.dtype for term in terms.values())
+        return terms
+
+    _, history, _ = train(build_vae("conv", 2), epochs=3, precision=precision, loss=loss)
+    assert history.curve("train")[2] < history.curve("train")[0]
+    assert set(seen) == {torch.float32}
+
+
+def test_reduced_precision_is_chosen_on_a_cpu_only_where_its_flags_say_so():
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        pytest.skip("no /proc/cpuinfo to compare with")
+    flags = set(info.read_text().split())
+    has_units = bool({"amx_tile", "avx512_bf16"} & flags)
+    assert best_precision(torch.device("cpu")) == (torch.bfloat16 if has_units else None)
+
+
+# --- schedules ----------------------------------------------------------------------------------
+
+
+def test_one_cycle_climbs_to_its_peak_and_dies_away_smoothly():
+    assert one_cycle(0, 1.0) == pytest.approx(1 / 25)
+    assert one_cycle(0.3, 1.0) == pytest.approx(1.0)
+    assert one_cycle(1, 1.0) == pytest.approx(1e-4)
+    rates = [one_cycle(i / 1000, 1.0) for i in range(1001)]
+    assert max(abs(b - a) for a, b in zip(rates, rates[1:], strict=False)) < 0.01
+    assert rates[:301] == sorted(rates[:301])
+    assert rates[300:] == sorted(rates[300:], reverse=True)
+
+
+def test_the_schedules_rate_reaches_the_optimizer():
+    constant, _, _ = train(lr=1e-3)
+    cycled, _, _ = train(lr=1e-3, schedule="one-cycle")
+    still, _, _ = train(lr=1e-12)
+    assert not same_weights(constant, cycled)
+    for p, q in zip(still.parameters(), build_vae("dense", 3).parameters(), strict=True):
+        assert torch.allclose(p, q, atol=1e-8)
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="no schedule 'cosine'; choose one of constant, one-cycle"):
+        train(schedule="cosine")
+
+
+def test_a_beta_schedule_follows_progress_and_is_watched_at_its_end():
+    seen = []
+
+    def loss(*arguments, beta, **options):
+        seen.append(beta)
+        return vae_loss(*arguments, beta=beta, **options)
+
+    train(beta=linear_warmup(2.0, 0.5), batch_size=100, watch={"test": OTHER}, loss=loss)
+    # three steps an epoch, then one evaluation at the final β
+    assert seen == pytest.approx([0, 2 / 3, 4 / 3, 2, 2, 2, 2, 2])
+
+
+# --- interruption -------------------------------------------------------------------------------
+
+
+def test_interrupted_training_leaves_the_last_finished_epoch(tmp_path):
+    one_epoch, _, _ = train(epochs=1)
+    model = build_vae("dense", 3)
+    steps = []
+
+    def interrupted(*arguments, **options):
+        steps.append(1)
+        if len(steps) == 5:  # the second step of epoch 2
+            raise KeyboardInterrupt
+        return vae_loss(*arguments, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(model, loss=interrupted, state=tmp_path / "state.safetensors")
+    assert same_weights(model, one_epoch)
+    _, header = load_tensors(tmp_path / "state.safetensors")
+    assert {row["epoch"] for row in header["rows"]} == {1}
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from vae_helpers.data import garments
+from vae_helpers.models import build_vae
+from vae_helpers.storage import save_tensors
+from vae_helpers.training import fit
+
+def snapshot(model, epoch):
+    return {"z": model.generate(model.encode(data[:2][0])[0])}
+
+data, state, out = garments(200), *map(Path, sys.argv[1:])
+model = build_vae("conv", 2)
+print("ready", flush=True)
+history, snapshots = fit(model, data, epochs=20, batch_size=25, schedule="one-cycle", lr=4e-3,
+    beta=lambda progress: progress, watch={"test": data}, snapshot=snapshot,
+    state=state, progress=False)
+save_tensors(out, model.state_dict() | snapshots, {"rows": history.rows})
+"""
+
+
+def test_killed_training_ends_bit_for_bit_where_an_uninterrupted_one_ends(tmp_path):
+    def start(state, out):
+        command = [sys.executable, "-c", SCRIPT, tmp_path / state, tmp_path / out]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+        process.stdout.readline()
+        return process
+
+    assert start("whole", "alone.safetensors").wait() == 0
+    state = tmp_path / "state"
+
+    def written():
+        return state.stat().st_mtime_ns if state.exists() else 0
+
+    for delay in (0, 0.01, 0.03):  # after an epoch, during its successor, perhaps while writing
+        before, process = written(), start("state", "resumed.safetensors")
+        while written() == before and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL  # else it had ended, and nothing was tested
+    assert start("state", "resumed.safetensors").wait() == 0
+    alone, whole = load_tensors(tmp_path / "alone.safetensors")
+    resumed, header = load_tensors(tmp_path / "resumed.safetensors")
+    assert header["rows"] == whole["rows"]
+    assert alone.keys() == resumed.keys()
+    assert all(torch.equal(alone[name], resumed[name]) for name in alone)
+
+
+def test_a_finished_state_is_returned_without_training(tmp_path):
+    state = tmp_path / "state.safetensors"
+    first, history, snapshots = train(state=state, snapshot=first_images)
+    assert set(snapshots) == {"001.reconstructions", "002.reconstructions"}
+
+    def never(*arguments, **options):
+        raise AssertionError("trained again")
+
+    model, again, stored = train(
+        build_vae("dense", 3, seed=1), state=state, snapshot=never, loss=never
+    )
+    assert same_weights(first, model)
+    assert again.rows == history.rows
+    assert all(torch.equal(stored[name], snapshots[name]) for name in snapshots)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"lr": 2e-3}, {"epochs": 3}, {"seed": 1}, {"beta": 2.0}, {"data": OTHER}, {"batch_size": 64}],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_state_of_another_training_is_refused_and_kept(tmp_path, other):
+    state = tmp_path / "state.safetensors"
+    train(state=state)
+    before = state.read_bytes()
+    with pytest.raises(CheckpointError, match="other settings or data; delete it"):
+        train(state=state, **other)
+    assert state.read_bytes() == before
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    state = tmp_path / "state.safetensors"
+    train(state=state)
+    content = bytearray(state.read_bytes())
+    content[-100] ^= 1
+    state.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged; delete it"):
+        train(state=state)
+
+
+# --- numbers that are none ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("term", ["reconstruction", "kl"])
+def test_the_first_nan_is_named_with_its_epoch_and_step_and_undone(term):
+    one_epoch, _, _ = train(epochs=1)
+    model, steps = build_vae("dense", 3), []
+
+    def broken(*arguments, **options):
+        terms = vae_loss(*arguments, **options)
+        steps.append(1)
+        if len(steps) == 5:
+            terms = terms | {term: terms[term] * math.nan, "total": terms["total"] * math.nan}
+        return terms
+
+    with pytest.raises(TrainingError, match=f"{term} became nan by step 2 of epoch 2"):
+        train(model, loss=broken)
+    assert same_weights(model, one_epoch)
+
+
+def test_a_rate_far_too_high_ends_in_that_error():
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        train(build_vae("dense", 3), lr=1e6, epochs=20)
+
+
+# --- evaluation ---------------------------------------------------------------------------------
+
+
+def test_evaluation_is_per_image_deterministic_and_leaves_the_model_as_it_was():
+    model = build_vae("conv", 2).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    terms = evaluate(model, DATA, beta=2.0)
+    assert {name: tuple(term.shape) for name, term in terms.items()} == {
+        "total": (300,),
+        "reconstruction": (300,),
+        "kl": (300,),
+    }
+    assert all(term.dtype == torch.float32 for term in terms.values())
+    assert torch.allclose(terms["total"], terms["reconstruction"] + 2 * terms["kl"])
+    assert torch.equal(evaluate(model, DATA)["total"], evaluate(model, DATA)["total"])
+    assert model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

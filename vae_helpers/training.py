@@ -1,0 +1,303 @@
+"""One training loop for every model in the book: fast, resumable, and honest about its state.
+
+``fit`` continues after any interruption from the last finished epoch and, on the CPU in float32,
+ends bit for bit where an uninterrupted run ends: every epoch draws its order and its noise from
+a generator seeded by (seed, epoch), and the learning rate and β are functions of progress alone.
+"""
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from vae_helpers import losses
+from vae_helpers.data import DataError, ImageDataset
+from vae_helpers.storage import CheckpointError, digest_json, load_tensors, save_tensors, under
+
+EVALUATION_BATCH = 1_000
+CUDA_CHECK_EVERY = 50  # steps between checks for NaN on a GPU, where each one waits for it
+
+# A loss maps (model, images, labels, β, generator) to named terms, ``(B,)`` each; "total" is
+# what training minimizes.
+Loss = Callable[..., dict[str, Tensor]]
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on; the message names epoch, step and term, and the remedy."""
+
+
+@dataclass
+class History:
+    """Losses by epoch and split, nats per image: one row ``{epoch, split, total, …}`` each.
+
+    ``train`` rows are means over the epoch's batches while the model learned from them; other
+    splits are evaluated whole after each epoch. ``seconds`` is the time trained, over all calls.
+    """
+
+    rows: list[dict] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def curve(self, split: str, term: str = "total") -> list[float]:
+        """One term of one split, an entry per epoch."""
+        return [row[term] for row in self.rows if row["split"] == split]
+
+    @property
+    def splits(self) -> list[str]:
+        return list(dict.fromkeys(row["split"] for row in self.rows))
+
+    @property
+    def epochs(self) -> int:
+        return max((row["epoch"] for row in self.rows), default=0)
+
+
+def vae_loss(
+    model, images, labels, beta=1.0, generator=None, likelihood="bernoulli"
+) -> dict[str, Tensor]:
+    """Reconstruction, KL and their β-weighted total, ``(B,)`` each, in nats per image."""
+    logits, mu, log_var = model(images, generator)
+    terms = losses.elbo_terms(logits, images, mu, log_var, likelihood)
+    return {"total": terms.total(beta), "reconstruction": terms.reconstruction, "kl": terms.kl}
+
+
+def fit(
+    model: nn.Module,
+    data: ImageDataset,
+    *,
+    epochs: int,
+    loss: Loss = vae_loss,
+    beta: float | Callable[[float], float] = 1.0,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    schedule: str = "constant",
+    seed: int = 42,
+    watch: dict[str, ImageDataset] | None = None,
+    snapshot: Callable[[nn.Module, int], dict[str, Tensor]] | None = None,
+    state: Path | None = None,
+    precision: torch.dtype | None = None,
+    progress: bool = True,
+) -> tuple[History, dict[str, Tensor]]:
+    """Train ``model`` in place with Adam; return its history and its snapshots.
+
+    beta: a number, or a schedule over progress in [0, 1]. schedule: ``constant`` at ``lr``, or
+    ``one-cycle`` with ``lr`` as its peak. watch: splits to evaluate after each epoch.
+    snapshot: called after each epoch with (model, epoch), returns named tensors to keep.
+    state: a file that each finished epoch is written to, and that a later call resumes from.
+    precision: autocast type, see ``best_precision``; None is float32.
+
+    Raises DataError without images, ValueError for a schedule that does not exist,
+    TrainingError at the first NaN or infinite term, and CheckpointError when ``state`` belongs to
+    another training. Ctrl-C leaves the model as it was after the last finished epoch.
+    """
+    if len(data) == 0:
+        raise DataError(f"{data.name}: no images to train on")
+    if schedule not in SCHEDULES:
+        raise ValueError(f"no schedule {schedule!r}; choose one of {', '.join(SCHEDULES)}")
+    device = next(model.parameters()).device
+    data = data.to(device)
+    watch = watch or {}
+    beta_at = beta if callable(beta) else lambda progress: beta
+    # NHWC spares the convolutions a reordering on the way in and out.
+    model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
+    history, snapshots = History(), {}
+    identity = digest_json(
+        [epochs, batch_size, lr, schedule, seed, str(precision), data.digest]
+        + [beta_at(i / 8) for i in range(9)]
+        + [[name, list(p.shape)] for name, p in model.named_parameters()]
+    )
+    if state is not None and state.exists():
+        history, snapshots = _restore(state, identity, model, optimizer, scaler)
+    steps = math.ceil(len(data) / batch_size)
+    bar = tqdm(
+        total=epochs * steps,
+        initial=history.epochs * steps,
+        desc=f"epoch {history.epochs}/{epochs}",
+        unit="step",
+        disable=not progress,
+        mininterval=0.5,
+    )
+    finished = _clone(model)
+    try:
+        for epoch in range(history.epochs + 1, epochs + 1):
+            began = time.perf_counter()
+            model.train()
+            generator = _generator(device, seed, epoch)
+            order = torch.randperm(len(data), generator=generator, device=device)
+            sums: dict[str, Tensor] = {}
+            for step, (images, labels) in enumerate(data.batches(batch_size, order)):
+                now = ((epoch - 1) * steps + step) / (epochs * steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = SCHEDULES[schedule](now, lr)
+                with _autocast(device, precision):
+                    terms = loss(model, images, labels, beta=beta_at(now), generator=generator)
+                optimizer.zero_grad()
+                scaler.scale(terms["total"].mean()).backward()
+                scaler.step(optimizer)
+                scaler.update()
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, 0) + term.detach().sum()
+                if device.type == "cpu" or step % CUDA_CHECK_EVERY == 0 or step == steps - 1:
+                    _refuse_nan(sums, epoch, step)
+                bar.update()
+            history.rows.append(
+                {"epoch": epoch, "split": "train"}
+                | {name: float(value) / len(data) for name, value in sums.items()}
+            )
+            # A schedule's β has reached its end here; watched totals all use that final β.
+            for split, watched in watch.items():
+                terms = evaluate(model, watched, loss=loss, beta=beta_at(1.0))
+                history.rows.append(
+                    {"epoch": epoch, "split": split}
+                    | {name: float(term.double().mean()) for name, term in terms.items()}
+                )
+            if snapshot is not None:
+                taken = snapshot(model, epoch)
+                snapshots |= {f"{epoch:03d}.{name}": taken[name] for name in taken}
+            history.seconds += time.perf_counter() - began
+            finished = _clone(model)
+            if state is not None:
+                _store(state, identity, model, optimizer, scaler, history, snapshots)
+            bar.set_description(f"epoch {epoch}/{epochs}", refresh=False)
+            last = history.rows[-1]
+            bar.set_postfix_str(f"{last['split']} {last['total']:.2f}")
+    except BaseException:
+        model.load_state_dict(finished)
+        raise
+    finally:
+        bar.close()
+    return history, snapshots
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    data: ImageDataset,
+    *,
+    loss: Loss = vae_loss,
+    beta: float = 1.0,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """Every term of ``loss`` for every image, ``(N,)`` each, float32 on the CPU.
+
+    In evaluation mode and float32, with noise drawn on the CPU: the same on every machine up to
+    rounding.
+    """
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    training = model.training
+    model.eval()
+    try:
+        batches = [
+            loss(model, images.to(device), labels.to(device), beta=beta, generator=generator)
+            for images, labels in data.batches(EVALUATION_BATCH)
+        ]
+    finally:
+        model.train(training)
+    return {name: torch.cat([batch[name].cpu() for batch in batches]) for name in batches[0]}
+
+
+def one_cycle(progress: float, peak: float) -> float:
+    """The learning rate at ``progress`` in [0, 1]: a cosine up to ``peak`` and one down again.
+
+    From peak/25 to peak in the first 30 %, then to peak/10⁴ (Smith & Topin 2019).
+    """
+    low, high, through = (
+        (peak / 25, peak, progress / 0.3)
+        if progress < 0.3
+        else (peak / 1e4, peak, 1 - (progress - 0.3) / 0.7)
+    )
+    return low + (high - low) * 0.5 * (1 - math.cos(math.pi * through))
+
+
+SCHEDULES: dict[str, Callable[[float, float], float]] = {
+    "constant": lambda progress, lr: lr,
+    "one-cycle": one_cycle,
+}
+
+
+def best_device() -> torch.device:
+    """A CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def best_precision(device: torch.device) -> torch.dtype | None:
+    """The autocast type that the hardware computes faster than float32, or None.
+
+    Asked of the hardware itself: ``torch.cuda.is_bf16_supported()`` says True on a T4, which
+    only emulates it, and a CPU without AMX or AVX512-bf16 is slower in bf16 than in float32.
+    """
+    if device.type == "cuda":
+        major, _ = torch.cuda.get_device_capability(device)
+        return torch.bfloat16 if major >= 8 else torch.float16 if major >= 7 else None
+    has = [
+        getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16")
+    ]
+    return torch.bfloat16 if any(probe() for probe in has if probe) else None
+
+
+def _autocast(device: torch.device, precision: torch.dtype | None):
+    if precision is None:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=precision)
+
+
+def _generator(device: torch.device, seed: int, epoch: int) -> torch.Generator:
+    mixed = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(mixed) & 0x7FFF_FFFF_FFFF_FFFF)
+
+
+def _refuse_nan(sums: dict[str, Tensor], epoch: int, step: int) -> None:
+    for name in sorted(sums, key="total".__eq__):  # the parts first: they say more than the total
+        if not math.isfinite(sums[name]):
+            raise TrainingError(
+                f"{name} became {float(sums[name])} by step {step + 1} of epoch {epoch}; the model "
+                "is left as after the last finished epoch: lower the learning rate or look for "
+                "bad pixels"
+            )
+
+
+def _clone(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _store(state, identity, model, optimizer, scaler, history, snapshots) -> None:
+    moments = optimizer.state_dict()["state"]
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"adam.{i}.{key}": moment[key] for i, moment in moments.items() for key in moment}
+    tensors |= {f"snapshot.{name}": tensor for name, tensor in snapshots.items()}
+    header = {
+        "identity": identity,
+        "rows": history.rows,
+        "seconds": history.seconds,
+        "scaler": json.dumps(scaler.state_dict()),
+    }
+    save_tensors(state, tensors, header)
+
+
+def _restore(state, identity, model, optimizer, scaler) -> tuple[History, dict[str, Tensor]]:
+    tensors, header = load_tensors(state)
+    if header.get("identity") != identity:
+        raise CheckpointError(
+            f"{state}: belongs to a training with other settings or data; delete it to start anew"
+        )
+    model.load_state_dict(under("model.", tensors))
+    parameters = list(model.parameters())
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in under("adam.", tensors).items():
+        index, key = name.split(".")
+        if key != "step":  # fused Adam walks raw memory: moments must lie as their weights do
+            tensor = torch.empty_like(parameters[int(index)]).copy_(tensor)
+        moments.setdefault(int(index), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    scaler.load_state_dict(json.loads(header["scaler"]))
+    return History(header["rows"], header["seconds"]), under("snapshot.", tensors)
