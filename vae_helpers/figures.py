@@ -1,0 +1,317 @@
+"""Every picture of the book: arrays and tensors in, a ``Figure`` out.
+
+Figures are made without pyplot, so none lingers; captions and alt texts stand in the chapters.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from vae_helpers.training import SCHEDULES, History
+
+WIDTH = 7.0  # inches: 700 pixels at the book's resolution, the width of a page
+COLORS = sns.color_palette("colorblind", 10)
+DASHES = ("-", "--", ":", "-.")  # beside colour, so that colour is never the only code
+TERMS = {"total": "total", "reconstruction": "reconstruction", "kl": "KL"}
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "image.cmap": "gray",
+}
+matplotlib.rcParams.update(STYLE)
+
+
+def _axes(rows: int, columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    # The lowest line is kept free for the signature.
+    figure.get_layout_engine().set(rect=(0, 0.16 / height, 1, 1 - 0.16 / height))
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def _picture(axes: Axes, image, **options) -> None:
+    axes.imshow(
+        np.asarray(image).squeeze(),
+        **({"vmin": 0, "vmax": 1, "interpolation": "nearest"} | options),
+    )
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+# --- data --------------------------------------------------------------------------------------
+
+
+def image_grid(images: Tensor, names: Sequence[str], columns: int = 5) -> Figure:
+    """Images ``(N, 1, 28, 28)`` in [0, 1] in rows of ``columns``, each with its name below."""
+    rows = -(-len(images) // columns)
+    figure, axes = _axes(rows, columns, height=0.3 + 1.6 * rows)
+    for ax, image, name in zip(axes.flat[: len(images)], images, names, strict=True):
+        _picture(ax, image)
+        ax.set_xlabel(name)
+    for ax in axes.flat[len(images) :]:
+        ax.axis("off")
+    return figure
+
+
+def class_counts(counts: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
+    """Bars: how many images each class has ``(classes,)``, one bar per split."""
+    figure, axes = _axes(1, 1, height=4.2)
+    ax, height = axes[0, 0], 0.8 / len(counts)
+    for i, (split, count) in enumerate(counts.items()):
+        where = np.arange(len(names)) + (i - (len(counts) - 1) / 2) * height
+        bars = ax.barh(where, count, height, label=split, color=COLORS[i])
+        ax.bar_label(bars, fmt="{:,.0f}", padding=3, size=8)
+    ax.set(yticks=range(len(names)), yticklabels=names, xlabel="images")
+    ax.margins(x=0.12)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    figure.legend(loc="outside upper right", ncols=len(counts))
+    return figure
+
+
+def intensities(counts: np.ndarray, names: Sequence[str]) -> Figure:
+    """Pixel intensities from byte counts ``(classes, 256)``: over all, and by class in 16 bins."""
+    figure, axes = _axes(1, 2, height=3.8)
+    every, by_class = axes[0]
+    share = counts.sum(0) / counts.sum()
+    every.bar(np.arange(256) / 255, share, width=1 / 255, color=COLORS[0])
+    every.set(yscale="log", xlabel="pixel intensity", ylabel="share of all pixels")
+    bins = counts.reshape(len(names), 16, 16).sum(2)
+    sns.heatmap(
+        bins / np.maximum(bins.sum(1, keepdims=True), 1),  # a class without images is blank
+        ax=by_class,
+        cmap="viridis",
+        norm=LogNorm(),
+        yticklabels=names,
+        xticklabels=False,
+        cbar_kws={"label": "share of the class's pixels"},
+    )
+    by_class.set_xlabel("pixel intensity, 0 to 1")
+    by_class.tick_params(labelsize=9)
+    return figure
+
+
+def class_statistics(means: np.ndarray, variances: np.ndarray, names: Sequence[str]) -> Figure:
+    """Mean and variance image of each class, ``(classes, 28, 28)`` each, on common scales."""
+    half = -(-len(names) // 2)
+    figure, axes = _axes(4, half, height=6.1)
+    top = np.nanmax(variances)
+    for i, name in enumerate(names):
+        row, column = 2 * (i // half), i % half
+        _picture(axes[row, column], means[i])
+        _picture(axes[row + 1, column], variances[i], vmax=top, cmap="magma")
+        axes[row + 1, column].set_xlabel(name)
+    for row in range(4):
+        axes[row, 0].set_ylabel(("mean", "variance")[row % 2])
+    return figure
+
+
+def distance_matrix(distances: np.ndarray, names: Sequence[str]) -> Figure:
+    """Distances between classes ``(classes, classes)`` as an annotated heat map."""
+    figure, axes = _axes(1, 1, height=5.4)
+    sns.heatmap(
+        distances,
+        ax=axes[0, 0],
+        annot=True,
+        fmt=".1f",
+        cmap="viridis_r",
+        annot_kws={"size": 9},
+        xticklabels=names,
+        yticklabels=names,
+        cbar_kws={"label": "distance between mean images"},
+    )
+    axes[0, 0].tick_params(axis="x", rotation=40)
+    return figure
+
+
+# --- model -------------------------------------------------------------------------------------
+
+
+def data_flow(latent: int) -> Figure:
+    """The VAE as boxes and arrows, for a latent space of ``latent`` dimensions."""
+    figure, axes = _axes(1, 1, height=2.9)
+    ax = axes[0, 0]
+    ax.set(xlim=(0, 16), ylim=(0, 5.6), aspect="equal")
+    ax.axis("off")
+
+    def box(x, y, width, text, color):
+        patch = FancyBboxPatch((x, y - 0.6), width, 1.2, boxstyle="round,pad=0.05", fc=color)
+        patch.set(alpha=0.25, ec="none")
+        ax.add_patch(patch)
+        ax.text(x + width / 2, y, text, ha="center", va="center", size=10)
+
+    def arrow(start, end):
+        ax.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "-|>", "color": "0.3"})
+
+    box(0.1, 3, 1.7, "image x\n1×28×28", COLORS[7])
+    box(2.6, 3, 2.1, "encoder\n$q(z\\,|\\,x)$", COLORS[0])
+    box(5.5, 4.3, 1.9, f"μ\n{latent}", COLORS[2])
+    box(5.5, 1.7, 1.9, f"log σ²\n{latent}", COLORS[2])
+    box(8.3, 3, 2.4, "z = μ + σ⊙ε\nsample", COLORS[1])
+    box(8.3, 0.7, 2.4, "ε ~ N(0, I)", COLORS[7])
+    box(11.5, 3, 1.9, "decoder\n$p(x\\,|\\,z)$", COLORS[0])
+    box(14.1, 3, 1.8, "logits\n1×28×28", COLORS[7])
+    for start, end in (
+        ((1.9, 3), (2.5, 3)),
+        ((4.8, 3.2), (5.4, 4.1)),
+        ((4.8, 2.8), (5.4, 1.9)),
+        ((7.5, 4.1), (8.2, 3.3)),
+        ((7.5, 1.9), (8.2, 2.7)),
+        ((9.5, 1.4), (9.5, 2.3)),
+        ((10.8, 3), (11.4, 3)),
+        ((13.5, 3), (14.0, 3)),
+    ):
+        arrow(start, end)
+    return figure
+
+
+def gradient_spread(samples: Mapping[str, Tensor]) -> Figure:
+    """Spread of single-sample gradients ``(count, d)`` by estimator: a dot per dimension."""
+    figure, axes = _axes(1, 1, height=2.6)
+    for i, gradients in enumerate(samples.values()):
+        spread = gradients.std(0).numpy()
+        axes[0, 0].plot(spread, np.full(len(spread), i), "o", color=COLORS[i], alpha=0.6)
+    axes[0, 0].set(xscale="log", xlabel="standard deviation of one sample's gradient (nats)")
+    axes[0, 0].set(yticks=range(len(samples)), yticklabels=samples, ylim=(-0.6, len(samples) - 0.4))
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+# --- loss --------------------------------------------------------------------------------------
+
+
+def pixel_losses(p: np.ndarray, curves: Mapping[str, Mapping[float, np.ndarray]]) -> Figure:
+    """What one pixel costs, by prediction ``p``: a panel per likelihood, a curve per true x."""
+    figure, axes = _axes(1, len(curves), height=3.2)
+    for ax, (name, by_pixel) in zip(axes[0], curves.items(), strict=True):
+        for i, (x, cost) in enumerate(by_pixel.items()):
+            ax.plot(p, cost, DASHES[i], color=COLORS[i], label=f"x = {x:g}")
+            ax.plot(p[cost.argmin()], cost.min(), "o", color=COLORS[i])
+        ax.set(xlabel=f"{name}\nprediction p")
+    axes[0, 0].set_ylabel("−log p(x), nats")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+def divergences(
+    closed: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    sampled: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> Figure:
+    """KL to N(0, 1) by one parameter a panel: the closed form's curve, Monte Carlo ± 2 s.e."""
+    figure, axes = _axes(1, len(closed), height=3.0, sharey=True)
+    for ax, (label, (at, kl)) in zip(axes[0], closed.items(), strict=True):
+        ax.plot(at, kl, color=COLORS[0], label="closed form")
+        where, mean, error = sampled[label]
+        ax.errorbar(where, mean, 2 * error, fmt="o", ms=4, color=COLORS[1], label="Monte Carlo")
+        ax.set_xlabel(label)
+    axes[0, 0].set_ylabel("KL, nats")
+    axes[0, 0].legend()
+    return figure
+
+
+def evidence_bound(at: np.ndarray, bounds: Mapping[str, np.ndarray], evidence: float) -> Figure:
+    """ELBO curves over the posterior's mean ``at``, below the evidence log p(x)."""
+    figure, axes = _axes(1, 1, height=3.0)
+    for i, (label, bound) in enumerate(bounds.items()):
+        axes[0, 0].plot(at, bound, DASHES[i], color=COLORS[i], label=label)
+    axes[0, 0].axhline(evidence, color="0.2", lw=1.2)
+    axes[0, 0].annotate(
+        "log p(x)", (at[0], evidence), xytext=(2, 3), textcoords="offset points", size=10
+    )
+    axes[0, 0].set(xlabel="mean of q(z|x)", ylabel="ELBO, nats", ylim=(evidence - 6, evidence + 1))
+    figure.legend(loc="outside upper center", ncols=len(bounds))
+    return figure
+
+
+def densities(at: np.ndarray, curves: Mapping[str, np.ndarray]) -> Figure:
+    """Densities over one latent dimension; the first curve is drawn as the reference."""
+    figure, axes = _axes(1, 1, height=3.0)
+    for i, (label, density) in enumerate(curves.items()):
+        color, width = (("0.4", 1.2), (COLORS[i - 1], 2))[i > 0]
+        axes[0, 0].plot(at, density, DASHES[i % 4], color=color, lw=width, label=label)
+    axes[0, 0].set(xlabel="z", ylabel="density", ylim=(0, None))
+    axes[0, 0].legend()
+    return figure
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+def loss_curves(curves: Mapping[str, tuple[History, str]]) -> Figure:
+    """Total, reconstruction and KL by epoch: one line per label, of (history, split)."""
+    figure, axes = _axes(1, 3, height=3.4)
+    for i, (label, (history, split)) in enumerate(curves.items()):
+        for ax, (term, name) in zip(axes[0], TERMS.items(), strict=True):
+            values = history.curve(split, term)
+            ax.plot(
+                range(1, len(values) + 1),
+                values,
+                DASHES[i % 4],
+                color=COLORS[i],
+                label=label,
+                marker="o" if len(values) == 1 else None,
+            )
+            ax.set(xlabel="epoch", ylabel=name)
+    figure.supylabel("nats per image", size="medium")
+    for ax in axes[0]:
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+        # The first epochs fall from far above; the interesting part is what comes after them.
+        later = [
+            y for line in ax.lines for y in line.get_ydata()[min(1, len(line.get_ydata()) - 1) :]
+        ]
+        margin = 0.05 * (max(later) - min(later)) or 1
+        ax.set_ylim(min(later) - margin, max(later) + margin)
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=min(3, len(curves)))
+    return figure
+
+
+def learning_rates(runs: Mapping[str, tuple[str, float, int]]) -> Figure:
+    """The rate over training: one line per label, of (schedule, rate or peak, epochs)."""
+    figure, axes = _axes(1, 1, height=2.4)
+    progress = np.linspace(0, 1, 200)
+    for i, (label, (schedule, lr, epochs)) in enumerate(runs.items()):
+        rates = [SCHEDULES[schedule](p, lr) for p in progress]
+        axes[0, 0].plot(progress * epochs, rates, DASHES[i], color=COLORS[i], label=label)
+    axes[0, 0].set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
+    axes[0, 0].legend()
+    return figure
+
+
+def picture_rows(rows: Mapping[str, Tensor]) -> Figure:
+    """Rows of pictures ``(N, …, 28, 28)``, bytes or [0, 1], each row with its name."""
+    columns = len(next(iter(rows.values())))
+    figure, axes = _axes(len(rows), columns, height=0.3 + 0.77 * len(rows))
+    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+        top = 1 if pictures.is_floating_point() else 255
+        for ax, picture in zip(line, pictures, strict=True):
+            _picture(ax, picture, vmax=top)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
+
+
+def kl_dimensions(kl: Tensor, active: float = 0.01) -> Figure:
+    """Mean KL of each latent dimension ``(d,)``, largest first, with the threshold of activity."""
+    figure, axes = _axes(1, 1, height=2.8)
+    order = kl.argsort(descending=True)
+    axes[0, 0].bar(range(len(kl)), kl[order].numpy(), color=COLORS[0])
+    axes[0, 0].axhline(active, color=COLORS[3], lw=1.5, label=f"active above {active:g}")
+    axes[0, 0].legend()
+    axes[0, 0].set(xticks=range(len(kl)), xticklabels=[str(int(i)) for i in order])
+    axes[0, 0].set(xlabel="latent dimension, ordered by KL", ylabel="KL, nats per image")
+    axes[0, 0].grid(axis="x", visible=False)
+    return figure
