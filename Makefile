@@ -1,0 +1,46 @@
+# make book and make test are all a fresh clone needs: both set up .venv first.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PROFILE ?= full
+RUN := .venv/bin/python
+# pip must not ask, nor speak of its own updates
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.PHONY: help book test chapters retrain clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+book: .venv/installed ## execute the chapters, render the site to _build/html (PROFILE=smoke: on drawn garments)
+	@$(RUN) -m vae_helpers book --profile $(PROFILE)
+
+test: .venv/installed ## lint, unit tests, and every chapter against its stored outputs
+	@$(RUN) -m vae_helpers data --optional
+	$(RUN) -m ruff check vae_helpers tests benchmarks conftest.py
+	$(RUN) -m ruff format --check vae_helpers tests benchmarks conftest.py
+	$(RUN) -m pytest -n 2 --dist loadfile --nbval
+
+chapters: .venv/installed ## execute the chapters and store their outputs in chapters/ (needs Fashion-MNIST)
+	@$(RUN) -m vae_helpers chapters
+
+retrain: .venv/installed ## train every model from nothing (can be interrupted and called again); then: make chapters
+	@VAE_RETRAIN=1 $(RUN) -m vae_helpers train --all
+	@mv -v _build/retrained/checkpoints/*.safetensors assets/checkpoints/
+
+clean: ## remove what was built; .venv and data stay
+	rm -rf _build
+
+# The stamp is written last, so an interrupted installation is simply continued.
+.venv/installed: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "The book needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "Installing PyTorch, Jupyter Book and the test tools into .venv (the first time: about two minutes, 3 GB of downloads)"
+	@$(PYTHON) -m venv .venv
+	@$(RUN) -m pip install -q -c constraints.txt -r requirements.txt
+	@$(RUN) -m pip install -q --no-deps -e .
+	@touch $@

@@ -1,0 +1,115 @@
+"""Chapters under pytest: compared strictly where Fashion-MNIST is, run on drawn garments else."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent
+CHAPTERS = ROOT / "chapters"
+DATASET = pytest.StashKey[Path | None]()
+
+
+def pytest_configure(config):
+    option = config.option
+    if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)):
+        return
+    from vae_helpers import data
+
+    config.stash[DATASET] = data.find("FashionMNIST")
+    if config.stash[DATASET] is None:
+        # Lax without a marked cell: every cell has to run, none is compared.
+        option.nbval, option.nbval_lax = False, True
+        reporter = DrawnGarments([folder / "FashionMNIST/raw" for folder in data._places()])
+    elif option.nbval_lax or option.nbval_sanitize_with:
+        raise pytest.UsageError(
+            "Fashion-MNIST is here, so chapters are compared strictly; --nbval-lax and "
+            "--nbval-sanitize-with loosen the comparison. Use --nbval alone."
+        )
+    else:
+        reporter = StrictComparison(config)
+    if not hasattr(config, "workerinput"):  # of several processes, one reports
+        config.pluginmanager.register(reporter)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """Give a notebook's kernel, which its first cell's setup starts, the book's environment."""
+    if item.config.stash.get(DATASET, ...) is ... or item.path.suffix != ".ipynb":
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("VAE_RECORD", "VAE_RETRAIN", "GITHUB_REPOSITORY"):
+            patch.delenv(name, raising=False)
+        patch.setenv("VAE_PROFILE", "full" if item.config.stash[DATASET] else "smoke")
+        if "OMP_NUM_THREADS" not in os.environ:
+            workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+            patch.setenv("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+        return (yield)
+
+
+class DrawnGarments:
+    """Says at the end that no number was compared, and why."""
+
+    def __init__(self, places):
+        self.places = places
+
+    def pytest_terminal_summary(self, terminalreporter):
+        terminalreporter.section("chapters ran on drawn garments", yellow=True)
+        terminalreporter.write_line(
+            "Fashion-MNIST was not found. Looked for its four .gz files in "
+            f"{' and '.join(map(str, self.places))}. So the chapters ran in the smoke profile, on "
+            "drawn garments, and their stored outputs were not compared. Run "
+            "`python -m vae_helpers data` to download it, or name its folder in VAE_DATA_DIR."
+        )
+
+
+class StrictComparison:
+    """Fails a session that was asked for the chapters and ends with a cell not compared."""
+
+    def __init__(self, config):
+        self.asked = [] if config.option.collectonly else list(_asked(config))
+        self.compared = set()
+        self.missing = []
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call" and report.outcome != "skipped":
+            self.compared.add(report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session, exitstatus):
+        if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            return
+        self.missing = [cell for cell in self.asked if cell not in self.compared]
+        if self.missing:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if self.missing:
+            terminalreporter.section("notebook comparison skipped or loosened", red=True)
+            terminalreporter.write_line(
+                f"Fashion-MNIST is here, but {len(self.missing)} notebook cells were not compared "
+                f"with their stored outputs: {', '.join(self.missing[:5])}"
+                f"{', …' if len(self.missing) > 5 else ''}. Run without filters, and store outputs "
+                "with `make chapters`; leave --nbval away to run unit tests alone.",
+                red=True,
+            )
+
+
+def _asked(config):
+    """The node ids of all chapter cells under the paths that pytest was given."""
+    paths = [(config.invocation_params.dir / arg).resolve() for arg in config.args]
+    if any(path in (CHAPTERS, *CHAPTERS.parents) for path in paths):
+        notebooks = sorted(CHAPTERS.glob("*.ipynb")) or [CHAPTERS / "no_chapter.ipynb"]
+    else:
+        notebooks = [path for path in paths if path.parent == CHAPTERS]
+    for path in notebooks:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
+        code = [cell for cell in cells if cell["cell_type"] == "code"]
+        # nbval compares nothing in a cell that was never executed.
+        yield from (
+            f"chapters/{path.name}::Cell {number}" + ("" if cell["execution_count"] else " (empty)")
+            for number, cell in enumerate(code)
+        )
+        if not code:
+            yield f"chapters/{path.name} (no cells)"

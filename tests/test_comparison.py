@@ -1,0 +1,50 @@
+"""The comparison of notebooks cannot be skipped or loosened without the session failing."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vae_helpers.settings import ROOT
+
+CHAPTER = "chapters/02_model.ipynb"
+
+
+def session(*options, **environment):
+    """Exit status and output of a pytest of its own in the project's root."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_filter_that_leaves_cells_out_fails(real_data):
+    status, said = session("--nbval", CHAPTER, "-k", "nothing_here")
+    assert status == 1
+    assert "notebook cells were not compared" in said
+
+
+def test_a_lax_comparison_is_refused(real_data):
+    status, said = session("--nbval-lax", CHAPTER)
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert "--nbval-lax and --nbval-sanitize-with loosen the comparison" in said
+
+
+def test_a_number_that_differs_fails(real_data, tmp_path):
+    stored = (ROOT / CHAPTER).read_text(encoding="utf-8")
+    changed = stored.replace("| conv | 119,392 |", "| conv | 119,393 |")
+    assert changed != stored
+    copy = tmp_path / "02_model.ipynb"
+    copy.write_text(changed, encoding="utf-8")
+    status, said = session("--nbval", str(copy))
+    assert status == 1
+    assert "119,393" in said
+
+
+def test_without_the_dataset_chapters_run_on_garments_and_the_session_says_so(tmp_path):
+    status, said = session("--nbval", CHAPTER, VAE_DATA_DIR=str(tmp_path))
+    assert status == 0, said
+    assert "chapters ran on drawn garments" in said
+    assert f"Looked for its four .gz files in {tmp_path}" in said

@@ -1,0 +1,101 @@
+"""The command line: ``python -m vae_helpers book | chapters | data | train``."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from vae_helpers.settings import PROFILES
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status; each command imports what it needs."""
+    parser = argparse.ArgumentParser(prog="python -m vae_helpers", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser("book", help="execute the chapters that changed, render the site")
+    one.add_argument("--profile", choices=PROFILES, default="full")
+    one.set_defaults(run=book)
+
+    one = commands.add_parser("chapters", help="refresh the outputs stored in chapters/")
+    one.add_argument("names", nargs="*", metavar="NN_name", help="these chapters only")
+    one.set_defaults(run=chapters)
+
+    one = commands.add_parser("data", help="find or download Fashion-MNIST")
+    one.add_argument("--optional", action="store_true", help="succeed without it, too")
+    one.set_defaults(run=data)
+
+    one = commands.add_parser("train", help="train models of the book, resuming unfinished ones")
+    which = one.add_mutually_exclusive_group(required=True)
+    which.add_argument("names", nargs="*", default=[], metavar="NAME")
+    which.add_argument("--all", action="store_true")
+    one.set_defaults(run=train)
+
+    arguments = parser.parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+def book(arguments) -> int:
+    """Make the site and say where it is."""
+    from vae_helpers.book import BookError
+    from vae_helpers.book import book as make
+
+    try:
+        front = make(arguments.profile)
+    except BookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"The book is ready: open {Path(os.path.relpath(front))} ({front.as_uri()})")
+    return 0
+
+
+def chapters(arguments) -> int:
+    """Refresh the stored outputs."""
+    from vae_helpers.book import BookError, refresh
+
+    try:
+        refresh(arguments.names)
+    except BookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def data(arguments) -> int:
+    """Say in one line where Fashion-MNIST is, or in one paragraph why it is not here."""
+    from vae_helpers.data import DataError, obtain
+
+    try:
+        print(f"Fashion-MNIST: {obtain('FashionMNIST')}")
+    except DataError as error:
+        print(error)
+        return 0 if arguments.optional else 1
+    return 0
+
+
+def train(arguments) -> int:
+    """Train models by name, and say where their checkpoints are."""
+    from vae_helpers import runs
+    from vae_helpers.data import DataError
+    from vae_helpers.storage import CheckpointError
+    from vae_helpers.training import TrainingError
+
+    names = list(runs.RUNS) if arguments.all else arguments.names
+    if unknown := [name for name in names if name not in runs.RUNS]:
+        print(f"no run {', '.join(unknown)}; choose from {', '.join(runs.RUNS)}", file=sys.stderr)
+        return 2
+    try:
+        for name in names:
+            print(f"{name}: {runs.train(name)}")
+    except (DataError, CheckpointError, TrainingError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
