@@ -1,0 +1,208 @@
+"""The stored chapters keep what the book promises of every chapter."""
+
+import ast
+import base64
+import io
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from PIL import Image
+
+from vae_helpers import book, report, results, runs, training
+from vae_helpers.data import fashion_mnist
+from vae_helpers.figures import WIDTH
+from vae_helpers.settings import ROOT
+from vae_helpers.storage import load_tensors, save_tensors
+
+CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+STORED = {path.stem: nbformat.read(path, 4) for path in CHAPTERS}
+each_chapter = pytest.mark.parametrize("name", STORED)
+
+
+def code(name):
+    return [cell for cell in STORED[name].cells if cell.cell_type == "code"]
+
+
+def prose(name):
+    return [cell.source for cell in STORED[name].cells if cell.cell_type == "markdown"]
+
+
+def calls(name, function):
+    """Every call of ``….function(…)`` in a chapter's code, as syntax."""
+    for cell in code(name):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == function:
+                yield node
+
+
+def test_every_source_has_a_stored_twin():
+    assert [path.stem for path in CHAPTERS] == [path.stem for path in book.chapters()]
+
+
+def test_each_requirement_stands_once_in_its_chapter():
+    found = [(call.args[0].value, name) for name in STORED for call in calls(name, "requirement")]
+    listed = [
+        (id, one["chapter"])
+        for id, one in report.requirements().items()
+        if one["chapter"] in STORED
+    ]
+    assert sorted(found) == sorted(listed)
+
+
+def test_each_requirement_of_a_stored_chapter_is_satisfied():
+    for id, one in report.requirements().items():
+        if one["chapter"] in STORED:
+            shown = [
+                out.data["text/html"]
+                for cell in code(one["chapter"])
+                for out in cell.outputs
+                if f'id="requirement-{id.replace(".", "-")}"'
+                in out.get("data", {}).get("text/html", "")
+            ]
+            assert len(shown) == 1, id
+            assert 'class="requirement passed"' in shown[0]
+
+
+@each_chapter
+def test_passed_is_computed(name):
+    for call in calls(name, "requirement"):
+        passed = next(word.value for word in call.keywords if word.arg == "passed")
+        assert any(isinstance(node, ast.Name) for node in ast.walk(passed)), ast.unparse(passed)
+
+
+@each_chapter
+def test_cells_were_executed_once_in_order_without_errors_or_stderr(name):
+    assert [cell.execution_count for cell in code(name)] == list(range(1, len(code(name)) + 1))
+    for cell in code(name):
+        for out in cell.outputs:
+            assert out.output_type != "error"
+            assert out.get("name") != "stderr"
+
+
+@each_chapter
+def test_cells_are_short_and_the_file_is_small(name):
+    for cell in code(name):
+        assert len([line for line in cell.source.splitlines() if line.strip()]) <= 12, cell.source
+    assert (ROOT / "chapters" / f"{name}.ipynb").stat().st_size < 800_000
+
+
+@each_chapter
+def test_every_figure_has_caption_name_alt_text_and_a_phone_sized_width(name):
+    names = []
+    for cell in code(name):
+        pictures = [
+            out.data["image/png"] for out in cell.outputs if "image/png" in out.get("data", {})
+        ]
+        if pictures:
+            shown = cell.metadata["mystnb"]
+            assert len(pictures) == 1
+            assert len(shown["figure"]["caption"]) > 30
+            assert len(shown["image"]["alt"]) > 60
+            assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).width == 100 * WIDTH
+            names.append(shown["figure"]["name"])
+    assert names
+    assert len(names) == len(set(names))
+    text = "\n".join(prose(name))
+    assert [one for one in names if f"{{numref}}`{one}`" not in text] == []
+
+
+@each_chapter
+def test_outputs_are_made_by_the_report_alone(name):
+    for cell in code(name):
+        for out in cell.outputs:
+            assert out.output_type == "display_data"
+            assert set(out.data) - {"text/plain"} in (
+                {"text/markdown"},
+                {"text/html"},
+                {"image/png"},
+            )
+
+
+@each_chapter
+def test_a_chapter_opens_and_closes_as_agreed(name):
+    text = prose(name)
+    assert re.match(
+        r"# .+\n\n\*\*\[Open in Colab\]\(\S+/" + name + r"\.ipynb\)\*\* · \[Source\]", text[0]
+    )
+    assert "What you will learn:\n\n- " in text[0]
+    headings = re.findall(r"^(#+) (.+)$", "\n".join(text), re.MULTILINE)
+    levels = [len(marks) for marks, _ in headings]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    titles = [title for _, title in headings]
+    assert titles[-3:] == ["What did not work", "Summary", "Exercises"]
+    hidden = [cell for cell in code(name) if "hide-cell" in cell.metadata.get("tags", [])]
+    assert len(hidden) >= 2
+
+
+@each_chapter
+def test_the_comparison_of_outputs_is_not_loosened(name):
+    loosening = {"nbval-skip", "nbval-ignore-output", "nbval-raises-exception"}
+    tags = [tag for cell in code(name) for tag in cell.metadata.get("tags", [])]
+    assert not loosening & set(tags)
+    assert "NBVAL" not in "".join(cell.source for cell in code(name))
+
+
+@pytest.fixture
+def perturbed(tmp_path, real_data):
+    """A copy of the book whose standard model has one weight moved, in a valid checkpoint."""
+    for folder in ("vae_helpers", "chapters", "assets"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    path = tmp_path / "assets" / "checkpoints" / "conv16.safetensors"
+    tensors, header = load_tensors(path)
+    tensors["model.decoder.6.bias"] += 0.2
+    save_tensors(path, tensors, header)
+    return tmp_path
+
+
+def test_a_chapter_fails_when_a_weight_is_perturbed(perturbed, monkeypatch):
+    source = perturbed / "chapters" / "02_model.md"
+    monkeypatch.setenv("PYTHONPATH", str(perturbed))
+    monkeypatch.setenv("VAE_DATA_DIR", str(_data_folder()))
+    monkeypatch.delenv("VAE_RECORD", raising=False)
+    client = NotebookClient(
+        book.notebook(source), resources={"metadata": {"path": str(perturbed / "chapters")}}
+    )
+    with pytest.raises(CellExecutionError, match="ResultError"):
+        client.execute()
+
+
+def test_a_reported_number_fails_when_a_weight_is_perturbed_behind_an_old_digest(perturbed):
+    name = "conv16"
+    right = runs.trained(name)
+    path = perturbed / "assets" / "checkpoints" / f"{name}.safetensors"
+    wrong = runs.load(path, right.run, fashion_mnist("train").digest)
+
+    def reported(model):
+        terms = training.evaluate(model, fashion_mnist("test"))
+        live = results.estimate(terms["total"])
+        return results.reported(f"training/{name} total", live, unit="nats", of=right.digest)
+
+    assert abs(reported(right.model).value - right.history.curve("test")[-1]) < 0.02
+    with pytest.raises(results.ResultError, match="further apart"):
+        reported(wrong.model)
+
+
+def test_checkpoints_hold_weights_alone_and_are_small():
+    paths = list((ROOT / "assets" / "checkpoints").iterdir())
+    assert {path.name for path in paths} == {f"{name}.safetensors" for name in runs.RUNS}
+    assert sum(path.stat().st_size for path in paths) < 40e6
+    for path in paths:
+        tensors, header = load_tensors(path)
+        assert {name.split(".")[0] for name in tensors} == {"model", "snapshot"}
+        assert header["run"] == runs.asdict(runs.RUNS[path.stem])
+        assert not torch.stack([t.float().isnan().any() for t in tensors.values()]).any()
+
+
+def _data_folder() -> Path:
+    from vae_helpers.data import find
+
+    return find("FashionMNIST").parents[1]
