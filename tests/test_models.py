@@ -284,3 +284,29 @@ def test_the_layer_table_cleans_up_after_an_error():
         layer_table(model, torch.zeros(1, 3, 28, 28))
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())
+
+
+# --- the plain autoencoder ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_without_the_variational_part_the_sample_is_the_mean(body, images):
+    plain, vae = (build_vae(body, 3, variational=v).eval() for v in (False, True))
+    mu, log_var = plain.encode(images)
+    assert torch.equal(plain.reparameterize(mu, log_var), mu)
+    assert (log_var == -torch.inf).all()
+    assert torch.equal(mu, vae.encode(images)[0])  # the same seed, the same body
+    assert parameter_count(vae) - parameter_count(plain) == parameter_count(vae.encoder.log_var)
+
+
+def test_gradients_pass_through_a_plain_autoencoder(images):
+    plain = build_vae("conv", 3, variational=False)
+    plain(images)[0].sum().backward()
+    gradients = [p.grad for p in plain.parameters()]
+    assert all(g is not None and g.isfinite().all() for g in gradients)
+
+
+def test_the_layer_table_of_a_plain_autoencoder_has_no_second_head(images):
+    rows = layer_table(build_vae("dense", 3, variational=False), images)
+    assert "μ head" in [part for part, *_ in rows]
+    assert "log σ² head" not in [part for part, *_ in rows]

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -39,7 +40,9 @@ def rewritten(path, change):
 def test_runs_are_filed_under_their_names_and_can_be_built():
     for name, run in runs.RUNS.items():
         assert run.name == name
-        assert run.body in BODIES
+        assert run.body in BODIES or run.kind == "classifier"
+        assert run.kind in runs.LOSSES
+        assert runs.build(run) is not None
         assert run.schedule in SCHEDULES
         assert 0 < run.train_share <= 1
 
@@ -97,6 +100,50 @@ def test_a_checkpoint_of_another_configuration_is_refused(checkpoint, field, val
         runs.load(path, replace(run, **{field: value}), digest)
     assert str(path) in str(error.value)
     assert "delete it" in str(error.value)
+
+
+def test_a_checkpoint_older_than_a_field_was_made_as_its_default_says(checkpoint):
+    path, run, digest = checkpoint
+
+    def age(tensors, header):
+        header["run"] = {key: header["run"][key] for key in ("name", "body", "latent", "epochs")}
+        header["run"] |= {"train_share": 0.9, "beta": 1.0}  # one at its default, as once stored
+
+    before = runs.load(path, run, digest)
+    rewritten(path, age)
+    after = runs.load(path, run, digest)
+    assert after.run == before.run
+    assert after.digest == before.digest
+    with pytest.raises(CheckpointError, match=r"kind='vae', but .* has kind='autoencoder'"):
+        runs.load(path, replace(run, kind="autoencoder"), digest)
+
+
+def test_a_run_of_some_classes_learns_and_watches_those_alone(smoke):
+    run = runs.RUNS["beta-1"]
+    images, validation = runs.training_images(run)
+    assert set(images.labels.tolist()) == {0, 1, 7}
+    assert validation is None
+    test = runs.data.load("test").only(run.classes)
+    one = runs.trained("beta-1")
+    assert one.history.curve("test")[-1] == pytest.approx(
+        float(runs.evaluate(one.model, test)["total"].mean()), abs=0.01
+    )
+
+
+def test_held_out_images_are_the_rest_of_the_training_images():
+    with mock.patch.object(data, "load", return_value=data.garments(100)):
+        images, held_out = runs.training_images(runs.RUNS["dense20-validated"])
+    assert (len(images), len(held_out)) == (90, 10)
+
+
+def test_an_autoencoder_and_a_classifier_are_runs_like_any_other(smoke):
+    plain, judge = runs.trained("autoencoder16"), runs.trained("classifier")
+    assert plain.model.encoder.log_var is None
+    assert plain.history.splits == ["train", "validation", "test"]
+    assert set(plain.snapshots) == {"001.reconstructions", "001.samples"}
+    assert judge.snapshots == {}
+    assert judge.history.curve("test", "error")
+    assert float(judge.model.temperature) != 1  # calibrated
 
 
 def test_a_checkpoint_of_other_images_is_refused(checkpoint):

@@ -173,9 +173,12 @@ class ImageDataset:
 
 def load(split: str) -> ImageDataset:
     """The book's images, ``train`` or ``test``: Fashion-MNIST, or garments in the smoke profile."""
-    if settings().smoke:
-        return garments(SMOKE_IMAGES[split], seed=list(PARTS).index(split))
-    return fashion_mnist(split)
+    return _drawn(split) if settings().smoke else fashion_mnist(split)
+
+
+@lru_cache(maxsize=2)
+def _drawn(split: str) -> ImageDataset:
+    return garments(SMOKE_IMAGES[split], seed=list(PARTS).index(split))
 
 
 def fashion_mnist(split: str) -> ImageDataset:

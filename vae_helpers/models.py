@@ -6,12 +6,15 @@ The model knows no loss. Its decoder returns logits; only ``generate`` turns the
 import torch
 from torch import Tensor, nn
 
+BATCH = 500  # images a large inference takes at a time: their activations stay in the cache
+
 
 class VAE(nn.Module):
     """q(z|x) = N(μ(x), diag σ²(x)), p(z) = N(0, I), p(x|z) from ``decoder(z)`` (Kingma & Welling
     2014).
 
-    encoder: images ``(B, 1, 28, 28)`` → (μ, log σ²), each ``(B, d)``.
+    encoder: images ``(B, 1, 28, 28)`` → (μ, log σ²), each ``(B, d)``. With σ = 0 everywhere it is
+    a plain autoencoder: its sample is μ, and its KL infinite.
     decoder: latents ``(B, d)`` → logits ``(B, 1, 28, 28)``.
     """
 
@@ -58,17 +61,23 @@ class VAE(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A body that turns images into ``(B, features)``, and one linear head each for μ, log σ²."""
+    """A body that turns images into ``(B, features)``, and one linear head each for μ, log σ².
 
-    def __init__(self, body: nn.Module, features: int, latent: int):
+    Without ``variational`` there is no second head, and log σ² is −∞.
+    """
+
+    def __init__(self, body: nn.Module, features: int, latent: int, variational: bool = True):
         super().__init__()
         self.body = body
         self.mu = nn.Linear(features, latent)
-        self.log_var = nn.Linear(features, latent)
+        self.log_var = nn.Linear(features, latent) if variational else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.body(images)
-        return self.mu(features), self.log_var(features)
+        mu = self.mu(features)
+        if self.log_var is None:
+            return mu, torch.full_like(mu, -torch.inf)
+        return mu, self.log_var(features)
 
 
 def noise(shape, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
@@ -77,10 +86,11 @@ def noise(shape, device: torch.device, generator: torch.Generator | None = None)
     return torch.randn(shape, generator=generator, device=source).to(device)
 
 
-def build_vae(body: str, latent: int, seed: int = 42) -> VAE:
+def build_vae(body: str, latent: int, seed: int = 42, variational: bool = True) -> VAE:
     """A new VAE for 28×28 grey images, its weights drawn from ``seed``.
 
-    body: ``conv``, ``dense`` or ``deep-conv``. Raises ValueError for another name or latent < 1.
+    body: ``conv``, ``dense`` or ``deep-conv``. variational: False gives the plain autoencoder.
+    Raises ValueError for another name or latent < 1.
     """
     if body not in BODIES:
         raise ValueError(f"no body {body!r}; choose one of {', '.join(BODIES)}")
@@ -88,18 +98,18 @@ def build_vae(body: str, latent: int, seed: int = 42) -> VAE:
         raise ValueError(f"latent size {latent}; a VAE needs at least one dimension")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return VAE(*BODIES[body](latent))
+        return VAE(*BODIES[body](latent, variational))
 
 
-def _dense(latent: int) -> tuple[Encoder, nn.Module]:
+def _dense(latent: int, variational: bool) -> tuple[Encoder, nn.Module]:
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU())
     decoder = nn.Sequential(
         nn.Linear(latent, 400), nn.ReLU(), nn.Linear(400, 784), nn.Unflatten(1, (1, 28, 28))
     )
-    return Encoder(encoder, 400, latent), decoder
+    return Encoder(encoder, 400, latent, variational), decoder
 
 
-def _conv(latent: int) -> tuple[Encoder, nn.Module]:
+def _conv(latent: int, variational: bool) -> tuple[Encoder, nn.Module]:
     encoder = nn.Sequential(
         *_down(1, 32, stride=2),  # (B, 32, 14, 14)
         *_down(32, 64, stride=2),  # (B, 64, 7, 7)
@@ -110,10 +120,10 @@ def _conv(latent: int) -> tuple[Encoder, nn.Module]:
         *_up(64, 32),  # (B, 32, 14, 14)
         nn.ConvTranspose2d(32, 1, kernel_size=4, stride=2, padding=1),
     )
-    return Encoder(encoder, 64 * 7 * 7, latent), decoder
+    return Encoder(encoder, 64 * 7 * 7, latent, variational), decoder
 
 
-def _deep_conv(latent: int) -> tuple[Encoder, nn.Module]:
+def _deep_conv(latent: int, variational: bool) -> tuple[Encoder, nn.Module]:
     encoder = nn.Sequential(
         *_down(1, 32, stride=1),  # (B, 32, 28, 28)
         *_down(32, 64, stride=2),  # (B, 64, 14, 14)
@@ -128,7 +138,7 @@ def _deep_conv(latent: int) -> tuple[Encoder, nn.Module]:
         *_up(64, 32),  # (B, 32, 28, 28)
         nn.Conv2d(32, 1, kernel_size=3, padding=1),
     )
-    return Encoder(encoder, 64 * 7 * 7, latent), decoder
+    return Encoder(encoder, 64 * 7 * 7, latent, variational), decoder
 
 
 def _spread(latent: int) -> list[nn.Module]:
@@ -176,7 +186,7 @@ def layer_table(model: VAE, images: Tensor) -> list[tuple[str, str, str, int]]:
         ("log σ² head", model.encoder.log_var),
         *(("decoder", layer) for layer in model.decoder),
     ]
-    hooks = [record(part, layer) for part, layer in parts]
+    hooks = [record(part, layer) for part, layer in parts if layer is not None]
     training = model.training
     try:
         with torch.inference_mode():

@@ -1,14 +1,19 @@
 """Every trained model of the book, by name: what it is, and where its weights come from."""
 
 import fcntl
+import json
+import math
+from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vae_helpers import data
+from vae_helpers.classifier import FashionResNet18, build_classifier, calibrate, classifier_loss
 from vae_helpers.models import VAE, build_vae, noise
 from vae_helpers.settings import settings
 from vae_helpers.storage import (
@@ -20,10 +25,20 @@ from vae_helpers.storage import (
     under,
     versions,
 )
-from vae_helpers.training import History, best_device, best_precision, fit, vae_loss
+from vae_helpers.training import (
+    History,
+    autoencoder_loss,
+    best_device,
+    best_precision,
+    evaluate,
+    fit,
+    vae_loss,
+)
 
 SNAPSHOT_EPOCHS = (1, 2, 5, 10, 25)
 SNAPSHOT_IMAGES = 8
+FILM_FRAMES = 100  # at most: of the first steps, several fall together
+FILM_PER_CLASS = 200
 TRAINED_BY = "python -m vae_helpers train"
 
 
@@ -31,6 +46,9 @@ TRAINED_BY = "python -m vae_helpers train"
 class Run:
     """One training, as a value: everything that decides its result but the data's bytes.
 
+    kind: ``vae``, ``autoencoder`` or ``classifier`` (whose code is the features of its last layer).
+    classes: those that are trained on and watched; all of them where none are named.
+    filmed: keep frames of the latent space along the way, see ``film``.
     train_share: below 1, that share of the training images is trained on and the rest validates.
     """
 
@@ -38,6 +56,9 @@ class Run:
     body: str
     latent: int
     epochs: int
+    kind: str = "vae"
+    classes: tuple[str, ...] = ()
+    filmed: bool = False
     lr: float = 1e-3
     schedule: str = "constant"
     beta: float = 1.0
@@ -52,8 +73,43 @@ RUNS = {
         Run("conv16", body="conv", latent=16, epochs=25),
         Run("conv16-one-cycle", body="conv", latent=16, epochs=25, lr=4e-3, schedule="one-cycle"),
         Run("dense20-validated", body="dense", latent=20, epochs=30, train_share=0.9),
+        *(
+            Run(
+                f"beta-{beta:g}",
+                body="conv",
+                latent=2,
+                epochs=20,
+                classes=("T-shirt/top", "Trouser", "Sneaker"),
+                filmed=True,
+                lr=4e-3,
+                schedule="one-cycle",
+                beta=beta,
+            )
+            for beta in (0.1, 0.5, 1.0)
+        ),
+        Run("dense2", body="dense", latent=2, epochs=30, lr=4e-3, schedule="one-cycle"),
+        Run("conv16-validated", body="conv", latent=16, epochs=25, train_share=0.9),
+        Run(
+            "autoencoder16",
+            body="conv",
+            latent=16,
+            epochs=25,
+            kind="autoencoder",
+            train_share=0.9,
+        ),
+        Run(
+            "classifier",
+            body="resnet18",
+            latent=128,
+            epochs=20,
+            kind="classifier",
+            lr=2e-3,
+            schedule="one-cycle",
+            train_share=0.95,
+        ),
     )
 }
+LOSSES = {"vae": vae_loss, "autoencoder": autoencoder_loss, "classifier": classifier_loss}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +121,7 @@ class Trained:
     """
 
     run: Run
-    model: VAE
+    model: VAE | FashionResNet18
     history: History
     snapshots: dict[str, Tensor]
     digest: str
@@ -98,35 +154,35 @@ def train(name: str) -> Path:
             return path
         device = torch.device(now.device) if now.device else best_device()
         precision = best_precision(device)
-        everything, test = data.load("train"), data.load("test")
-        images, watch = everything, {"test": test}
-        if run.train_share < 1:
-            images, validation = everything.split(run.train_share, run.seed)
-            watch = {"validation": validation} | watch
-        model = build_vae(run.body, run.latent, run.seed).to(device)
+        images, validation = training_images(run)
+        test = _of_classes(run, data.load("test"))
+        watch = ({"validation": validation} if validation else {}) | {"test": test}
+        model = build(run).to(device)
         history, snapshots = fit(
             model,
             images,
             epochs=run.epochs,
-            loss=vae_loss,
+            loss=LOSSES[run.kind],
             beta=run.beta,
             batch_size=run.batch_size,
             lr=run.lr,
             schedule=run.schedule,
             seed=run.seed,
             watch=watch,
-            snapshot=_snapshots(test),
+            snapshot=_snapshots(run, test, math.ceil(len(images) / run.batch_size)),
             state=state,
             precision=precision,
             progress=not now.smoke,
         )
+        if run.kind == "classifier":
+            calibrate(model, watch["validation"])
         save_tensors(
             path,
             {f"model.{key}": value for key, value in model.state_dict().items()}
             | {f"snapshot.{key}": value for key, value in snapshots.items()},
             {
-                "run": asdict(run),
-                "data": everything.digest,
+                "run": _settled(run),
+                "data": data.load("train").digest,
                 "history": history.rows,
                 "made": {
                     "seconds": round(history.seconds, 1),
@@ -154,8 +210,9 @@ def load(path: Path, run: Run, data_digest: str) -> Trained:
     """Read one checkpoint. Raises CheckpointError where it does not belong to run and data."""
     tensors, header = load_tensors(path)
     remedy = f"delete it, then `{TRAINED_BY} {run.name}` makes it again"
-    stored = header.get("run", {})
-    for key, value in asdict(run).items():
+    # A checkpoint older than a field was made as that field's default says.
+    stored, wanted = DEFAULTS | header.get("run", {}), DEFAULTS | _settled(run)
+    for key, value in wanted.items():
         if stored.get(key) != value:
             raise CheckpointError(
                 f"{path}: trained with {key}={stored.get(key)!r}, but the run {run.name!r} has "
@@ -163,7 +220,7 @@ def load(path: Path, run: Run, data_digest: str) -> Trained:
             )
     if header["data"] != data_digest:
         raise CheckpointError(f"{path}: trained on other images than those found here; {remedy}")
-    model = build_vae(run.body, run.latent)
+    model = build(run)
     try:
         model.load_state_dict(under("model.", tensors))
     except RuntimeError as error:
@@ -173,9 +230,37 @@ def load(path: Path, run: Run, data_digest: str) -> Trained:
         model=model.eval(),
         history=History(header["history"], header["made"]["seconds"]),
         snapshots=under("snapshot.", tensors),
-        digest=digest_json([asdict(run), data_digest, header["weights"]]),
+        digest=digest_json([_settled(run), data_digest, header["weights"]]),
         made=header["made"],
     )
+
+
+def training_images(run: Run) -> tuple[data.ImageDataset, data.ImageDataset | None]:
+    """The images that run learns from, and those that it holds out, if any."""
+    images = _of_classes(run, data.load("train"))
+    return images.split(run.train_share, run.seed) if run.train_share < 1 else (images, None)
+
+
+def _of_classes(run: Run, images: data.ImageDataset) -> data.ImageDataset:
+    return images.only(run.classes) if run.classes else images
+
+
+def build(run: Run) -> nn.Module:
+    """The run's model before training."""
+    if run.kind == "classifier":
+        return build_classifier(run.latent, run.seed)
+    return build_vae(run.body, run.latent, run.seed, variational=run.kind == "vae")
+
+
+DEFAULTS = json.loads(
+    json.dumps({one.name: one.default for one in fields(Run) if one.default is not MISSING})
+)
+
+
+def _settled(run: Run) -> dict:
+    # Fields at their defaults are left out, so that a new field changes no old run's digest.
+    values = json.loads(json.dumps(asdict(run)))
+    return {key: value for key, value in values.items() if DEFAULTS.get(key, ...) != value}
 
 
 def find_run(name: str) -> Run:
@@ -190,24 +275,93 @@ def checkpoint_path(name: str) -> Path:
     return settings().assets / "checkpoints" / f"{name}.safetensors"
 
 
-def _snapshots(test: data.ImageDataset):
-    images = test.subset(slice(SNAPSHOT_IMAGES))[:][0]
+@dataclass(frozen=True)
+class Film:
+    """Frames of a training: where the latent space lay, and what it made of eight images.
 
-    @torch.inference_mode()
-    def take(model: VAE, epoch: int) -> dict[str, Tensor]:
-        if epoch not in SNAPSHOT_EPOCHS:
-            return {}
-        device = next(model.parameters()).device
-        generator = torch.Generator().manual_seed(0)
-        latents = noise((SNAPSHOT_IMAGES, model.latent), device, generator)
-        model.eval()
-        pictures = {
-            "reconstructions": model.generate(model.encode(images.to(device))[0]),
-            "samples": model.generate(latents),
-        }
-        return {key: (255 * value).round().byte().cpu() for key, value in pictures.items()}
+    steps ``(F,)``: batches trained on by then, and epochs the same in epochs.
+    positions ``(F, N, 2)``: μ of the images of ``film_images``. losses ``(F, 3)``: their mean
+    total, reconstruction and KL in nats. reconstructions ``(F, 8, 1, 28, 28)``, bytes.
+    """
 
-    return take
+    steps: Tensor
+    epochs: Tensor
+    positions: Tensor
+    losses: Tensor
+    reconstructions: Tensor
+
+
+def film(one: Trained) -> Film:
+    """The frames of a filmed run, in order. Raises ValueError for a run that was not filmed."""
+    frames = under("film.", one.snapshots)
+    if not frames:
+        raise ValueError(f"the run {one.run.name!r} was not filmed; give it filmed=True and train")
+    steps = sorted({name.split(".")[0] for name in frames})
+    stacked = {
+        part: torch.stack([frames[f"{step}.{part}"] for step in steps]).float()
+        for part in ("positions", "losses")
+    }
+    counted = torch.tensor([int(step) for step in steps])
+    return Film(
+        steps=counted,
+        epochs=counted / counted[-1] * one.run.epochs,
+        reconstructions=torch.stack([frames[f"{step}.reconstructions"] for step in steps]),
+        **stacked,
+    )
+
+
+def film_images(test: data.ImageDataset, classes: tuple[str, ...]) -> data.ImageDataset:
+    """The test images a film follows: the first of each class, in turn."""
+    which = [(test.labels == test.classes.index(name)).nonzero()[:, 0] for name in classes]
+    count = min(FILM_PER_CLASS, *map(len, which))
+    return test.subset(torch.stack([index[:count] for index in which], dim=1).flatten())
+
+
+def _snapshots(
+    run: Run, test: data.ImageDataset, steps: int
+) -> Callable[[nn.Module, int], dict[str, Tensor]] | None:
+    if run.kind == "classifier":
+        return None
+    if run.filmed:
+        # Denser early, when most happens.
+        when = torch.logspace(0, math.log10(run.epochs * steps), FILM_FRAMES).round().int()
+        frames = frozenset(when.tolist())
+        return partial(_frame, film_images(test, run.classes), frames, run.beta)
+    return partial(_epoch_pictures, test[:SNAPSHOT_IMAGES][0], steps)
+
+
+@torch.inference_mode()
+def _frame(images: data.ImageDataset, frames, beta: float, model: VAE, step: int):
+    if step not in frames:
+        return {}
+    device = next(model.parameters()).device
+    losses = evaluate(model, images, beta=beta)
+    model.eval()
+    mu, _ = model.encode(images[:][0].to(device))
+    made = {
+        "positions": mu.half().cpu(),
+        "losses": torch.stack([value.mean() for value in losses.values()]),
+        "reconstructions": _bytes(model.generate(mu[:SNAPSHOT_IMAGES])),
+    }
+    return {f"film.{step:05d}.{name}": value for name, value in made.items()}
+
+
+@torch.inference_mode()
+def _epoch_pictures(images: Tensor, steps: int, model: VAE, step: int) -> dict[str, Tensor]:
+    epoch = step // steps
+    if step % steps or epoch not in SNAPSHOT_EPOCHS:
+        return {}
+    device = next(model.parameters()).device
+    latents = noise((SNAPSHOT_IMAGES, model.latent), device, torch.Generator().manual_seed(0))
+    model.eval()
+    return {
+        f"{epoch:03d}.reconstructions": _bytes(model.generate(model.encode(images.to(device))[0])),
+        f"{epoch:03d}.samples": _bytes(model.generate(latents)),
+    }
+
+
+def _bytes(pictures: Tensor) -> Tensor:
+    return (255 * pictures).round().byte().cpu()
 
 
 @contextmanager

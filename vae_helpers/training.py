@@ -67,6 +67,12 @@ def vae_loss(
     return {"total": terms.total(beta), "reconstruction": terms.reconstruction, "kl": terms.kl}
 
 
+def autoencoder_loss(model, images, labels, beta=1.0, generator=None) -> dict[str, Tensor]:
+    """Reconstruction through μ, ``(B,)`` in nats per image, and nothing else."""
+    reconstruction = losses.reconstruction_nll(model.decode(model.encode(images)[0]), images)
+    return {"total": reconstruction, "reconstruction": reconstruction}
+
+
 def fit(
     model: nn.Module,
     data: ImageDataset,
@@ -88,7 +94,7 @@ def fit(
 
     beta: a number, or a schedule over progress in [0, 1]. schedule: ``constant`` at ``lr``, or
     ``one-cycle`` with ``lr`` as its peak. watch: splits to evaluate after each epoch.
-    snapshot: called after each epoch with (model, epoch), returns named tensors to keep.
+    snapshot: called after each step with (model, steps done so far), returns named tensors to keep.
     state: a file that each finished epoch is written to, and that a later call resumes from.
     precision: autocast type, see ``best_precision``; None is float32.
 
@@ -147,6 +153,9 @@ def fit(
                     sums[name] = sums.get(name, 0) + term.detach().sum()
                 if device.type == "cpu" or step % CUDA_CHECK_EVERY == 0 or step == steps - 1:
                     _refuse_nan(sums, epoch, step)
+                if snapshot is not None:
+                    snapshots |= snapshot(model, (epoch - 1) * steps + step + 1)
+                    model.train()
                 bar.update()
             history.rows.append(
                 {"epoch": epoch, "split": "train"}
@@ -159,9 +168,6 @@ def fit(
                     {"epoch": epoch, "split": split}
                     | {name: float(term.double().mean()) for name, term in terms.items()}
                 )
-            if snapshot is not None:
-                taken = snapshot(model, epoch)
-                snapshots |= {f"{epoch:03d}.{name}": taken[name] for name in taken}
             history.seconds += time.perf_counter() - began
             finished = _clone(model)
             if state is not None:
