@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vae_helpers import losses
-from vae_helpers.metrics.likelihood import importance_bound
+from vae_helpers.metrics.likelihood import bound_of_weights, importance_bound, log_weights
 from vae_helpers.models import build_vae
 
 
@@ -131,3 +131,22 @@ def test_there_is_one_bound_per_image_decided_by_the_generator(model, images):
 def test_no_samples_give_no_bound(samples, model, images):
     with pytest.raises(ValueError, match=f"{samples} importance samples"):
         importance_bound(model, images, samples)
+
+
+def test_bounds_of_all_k_come_from_one_set_of_weights(model, images):
+    weights = log_weights(model, images, 12, torch.Generator().manual_seed(0))
+    assert weights.shape == (12, len(images))
+    assert torch.allclose(bound_of_weights(weights, 1), weights.mean(0), atol=1e-4)
+    whole = importance_bound(model, images, 12, torch.Generator().manual_seed(0))
+    assert torch.equal(bound_of_weights(weights, 12), whole)
+    bounds = [bound_of_weights(weights, k) for k in (1, 2, 3, 6, 12)]
+    # With groups of a common set the order holds for each image, by Jensen's inequality.
+    assert (bounds[0] <= bounds[1] + 1e-3).all()
+    assert (bounds[1] <= bounds[3] + 1e-3).all()
+    assert (bounds[3] <= bounds[4] + 1e-3).all()
+
+
+@pytest.mark.parametrize("samples", [0, 5, 13])
+def test_groups_that_do_not_divide_the_weights_are_refused(samples):
+    with pytest.raises(ValueError, match="give a divisor"):
+        bound_of_weights(torch.zeros(12, 3), samples)

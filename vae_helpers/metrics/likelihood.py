@@ -9,7 +9,6 @@ from vae_helpers.losses import reconstruction_nll
 from vae_helpers.models import VAE
 
 
-@torch.inference_mode()
 def importance_bound(
     model: VAE, images: Tensor, samples: int, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -18,6 +17,14 @@ def importance_bound(
     log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x)  (Burda et al. 2016, eq. 8); its
     expectation at K = 1 is the ELBO. images: ``(B, 1, 28, 28)``. ValueError for samples < 1.
     """
+    return bound_of_weights(log_weights(model, images, samples, generator), samples)
+
+
+@torch.inference_mode()
+def log_weights(
+    model: VAE, images: Tensor, samples: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """log p(x|z_k) p(z_k) / q(z_k|x) of posterior samples z_k, ``(samples, B)``, in nats."""
     if samples < 1:
         raise ValueError(f"{samples} importance samples; give at least 1")
     mu, log_var = model.encode(images)
@@ -28,4 +35,15 @@ def importance_bound(
         z = model.reparameterize(mu, log_var, generator)
         log_likelihood = -reconstruction_nll(model.decode(z), images)
         weights.append(log_likelihood + prior.log_prob(z).sum(1) - posterior.log_prob(z).sum(1))
-    return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
+    return torch.stack(weights)
+
+
+def bound_of_weights(weights: Tensor, samples: int) -> Tensor:
+    """``importance_bound`` of K = ``samples``, ``(B,)``, from ``log_weights`` ``(many, B)``.
+
+    The mean over all disjoint groups of K. ValueError where K does not divide ``many``.
+    """
+    if samples < 1 or len(weights) % samples:
+        raise ValueError(f"groups of {samples} from {len(weights)} weights; give a divisor")
+    groups = weights.view(-1, samples, weights.shape[1])
+    return (torch.logsumexp(groups, dim=1) - math.log(samples)).mean(0)

@@ -1,0 +1,137 @@
+"""Walks through a latent space: their ends, lengths, probabilities and seeds."""
+
+import math
+
+import pytest
+import torch
+
+from vae_helpers import latent
+from vae_helpers.data import garments
+from vae_helpers.models import build_vae
+
+CLOTHES = garments(700, seed=5)  # more than one batch of an inference
+MODEL = build_vae("dense", 3).eval()
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_encoding_in_batches_is_encoding_at_once():
+    with torch.inference_mode():
+        whole = MODEL.encode(CLOTHES[:][0])
+    for found, expected in zip(latent.encode(MODEL, CLOTHES), whole, strict=True):
+        assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_decoding_in_batches_gives_pixels():
+    z = normal(700, 3)
+    with torch.inference_mode():
+        assert torch.allclose(latent.decode(MODEL, z), MODEL.generate(z), atol=1e-6)
+
+
+def test_latents_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"for a model with 3; give \(N, 3\)"):
+        latent.decode(MODEL, normal(5, 2))
+    with pytest.raises(ValueError, match=r"give \(N, 3\)"):
+        latent.decode(MODEL, normal(3))
+
+
+def test_the_aggregate_repeats_with_its_seed_and_has_the_posterior_s_moments():
+    mu, log_var = latent.encode(MODEL, CLOTHES)
+    one, same, other = (latent.aggregate(MODEL, CLOTHES, seed) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    scaled = (one - mu) / torch.exp(0.5 * log_var)
+    assert abs(float(scaled.mean())) < 4 / math.sqrt(scaled.numel())
+    assert float(scaled.std()) == pytest.approx(1, abs=0.07)
+
+
+def test_the_aggregate_of_an_autoencoder_is_its_codes():
+    plain = build_vae("dense", 3, variational=False).eval()
+    assert torch.equal(latent.aggregate(plain, CLOTHES), latent.encode(plain, CLOTHES)[0])
+
+
+def test_straight_lines_have_equal_steps_and_both_ends():
+    start, end = normal(5), normal(5, seed=1)
+    line = latent.interpolate(start, end, 7)
+    assert torch.allclose(line[0], start)
+    assert torch.allclose(line[-1], end)
+    assert torch.allclose(line.diff(dim=0), ((end - start) / 6).expand(6, 5), atol=1e-6)
+
+
+def test_great_circles_have_both_ends_equal_angles_and_lengths_between():
+    start, end = 2 * normal(6), normal(6, seed=1)
+    arc = latent.interpolate_spherical(start, end, 9)
+    assert torch.allclose(arc[0], start, atol=1e-5)
+    assert torch.allclose(arc[-1], end, atol=1e-5)
+    lengths = arc.norm(dim=1)
+    assert torch.allclose(lengths.diff(), (lengths[-1] - lengths[0]).expand(8) / 8, atol=1e-5)
+    units = arc / lengths[:, None]
+    angles = torch.arccos((units[1:] * units[:-1]).sum(1).clamp(-1, 1))
+    assert float(angles.std()) < 1e-3
+
+
+@pytest.mark.parametrize("factor", [2.0, -1.0])
+def test_great_circles_without_an_angle_go_straight(factor):
+    start = normal(4)
+    assert torch.allclose(
+        latent.interpolate_spherical(start, factor * start, 5),
+        latent.interpolate(start, factor * start, 5),
+    )
+
+
+def test_the_manifold_is_even_in_probability_and_reads_as_a_map():
+    grid = latent.manifold(5).view(5, 5, 2)
+    probabilities = torch.special.ndtr(grid[0, :, 0])
+    assert torch.allclose(probabilities, torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]))
+    assert (grid[:, :, 0].diff(dim=1) > 0).all()  # to the right
+    assert (grid[:, :, 1].diff(dim=0) < 0).all()  # the top is large, as on a plot
+    assert grid[2, 2].tolist() == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_frozen_latents_have_the_spread_asked_for():
+    z = latent.frozen(20_000, 4, 0.5, seed=0)
+    assert float(z.std()) == pytest.approx(0.5, rel=0.01)
+    assert float(z.mean()) == pytest.approx(0, abs=0.01)
+    assert not latent.frozen(10, 4, 0.0, seed=0).any()
+    assert torch.equal(latent.frozen(9, 2, 2.0, seed=3), 2 * latent.frozen(9, 2, 1.0, seed=3))
+
+
+def test_kept_dimensions_stay_and_the_others_are_the_prior_s():
+    code = torch.tensor([5.0, -5.0, 7.0])
+    z = latent.keep_dimensions(code, [0, 2], 50, seed=1)
+    assert (z[:, [0, 2]] == code[[0, 2]]).all()
+    assert torch.equal(z[:, 1], latent.frozen(50, 3, 1.0, seed=1)[:, 1])
+    assert code.tolist() == [5, -5, 7]
+
+
+def test_principal_components_find_the_widest_direction_with_a_fixed_sign():
+    direction = torch.tensor([0.6, -0.8, 0.0])
+    codes = 3 * normal(500, 1) * direction + 0.1 * normal(500, 3, seed=1)
+    points, shares = latent.principal_components(codes)
+    # The largest coefficient, −0.8 here, is made positive.
+    assert torch.allclose(points[:, 0], -(codes - codes.mean(0)) @ direction, atol=0.2)
+    assert float(shares[0]) > 0.99
+    flipped, _ = latent.principal_components(-codes)
+    assert torch.allclose(flipped, -points, atol=1e-4)
+
+
+def test_shares_of_all_components_add_up_to_one():
+    assert float(latent.principal_components(normal(50, 4), 4)[1].sum()) == pytest.approx(1)
+
+
+def test_embeddings_keep_clusters_together():
+    labels = torch.arange(150) % 3
+    codes = normal(150, 8) + 30 * torch.eye(8)[labels]
+    for points in latent.embeddings(codes).values():
+        assert points.shape == (150, 2)
+        assert latent.trustworthiness(codes, points) > 0.8
+        nearest = torch.cdist(points, points).fill_diagonal_(math.inf).argmin(1)
+        assert float((labels[nearest] == labels).double().mean()) > 0.98
+
+
+def test_trustworthiness_is_one_for_the_codes_themselves_and_half_by_chance():
+    codes = normal(400, 2)
+    assert latent.trustworthiness(codes, codes) == pytest.approx(1)
+    assert latent.trustworthiness(codes, normal(400, 2, seed=1)) == pytest.approx(0.5, abs=0.05)

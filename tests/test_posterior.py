@@ -1,0 +1,83 @@
+"""What codes are like: known answers for units, statistics and class separation."""
+
+import math
+
+import pytest
+import torch
+
+from vae_helpers.metrics.posterior import (
+    active_units,
+    latent_statistics,
+    neighbour_accuracy,
+    silhouette,
+)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_only_dimensions_whose_mean_moves_are_active():
+    mu = normal(1_000, 5) * torch.tensor([1.0, 0.5, 0.2, 0.05, 0.0])
+    assert active_units(mu) == 3  # variances 1, 0.25, 0.04, 0.0025, 0
+
+
+def test_a_constant_offset_makes_no_unit_active():
+    assert active_units(torch.full((10, 4), 3.0)) == 0
+
+
+def test_statistics_are_those_of_each_dimension():
+    mu = torch.tensor([[-1.0, 2.0], [3.0, 2.0]])
+    found = latent_statistics(mu, torch.full((2, 2), math.log(0.5)))
+    assert found["min"].tolist() == [-1, 2]
+    assert found["max"].tolist() == [3, 2]
+    assert found["mean"].tolist() == [1, 2]
+    # Var[μ] + E[σ²] = 4 + ½ and 0 + ½
+    assert found["aggregate_std"].tolist() == pytest.approx([math.sqrt(4.5), math.sqrt(0.5)])
+
+
+def test_an_aggregate_posterior_equal_to_the_prior_has_its_moments():
+    mu = math.sqrt(0.7) * normal(100_000, 3)
+    found = latent_statistics(mu, torch.full(mu.shape, math.log(0.3)))
+    assert torch.allclose(found["aggregate_std"], torch.ones(3).double(), atol=0.01)
+    # The same from samples.
+    z = mu + math.sqrt(0.3) * normal(100_000, 3, seed=1)
+    assert torch.allclose(z.std(0).double(), found["aggregate_std"], atol=0.01)
+
+
+def test_far_clusters_have_silhouette_one_and_mixed_ones_zero():
+    labels = torch.arange(200) % 2
+    apart = 0.01 * normal(200, 2) + labels[:, None]
+    assert silhouette(apart, labels) > 0.95
+    assert abs(silhouette(normal(200, 2), labels)) < 0.05
+
+
+def test_silhouette_of_four_points_is_its_definition():
+    codes = torch.tensor([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]])
+    a, b = 1, (4 + math.sqrt(17)) / 2
+    assert silhouette(codes, torch.tensor([0, 0, 1, 1])) == pytest.approx((b - a) / b)
+
+
+def test_neighbours_find_separate_classes_and_guess_among_mixed_ones():
+    labels = torch.arange(600) % 3
+    apart = normal(600, 2) + 20 * labels[:, None]
+    assert neighbour_accuracy(apart[:300], labels[:300], apart[300:], labels[300:]).mean() == 1
+    mixed = normal(600, 2)
+    found = neighbour_accuracy(mixed[:300], labels[:300], mixed[300:], labels[300:])
+    assert float(found.mean()) == pytest.approx(1 / 3, abs=0.12)
+    assert found.shape == (300,)
+
+
+def test_images_count_as_codes_of_their_pixels():
+    labels = torch.arange(40) % 2
+    images = labels.float()[:, None, None, None].expand(40, 1, 4, 4)
+    assert neighbour_accuracy(images, labels, images, labels).mean() == 1
+
+
+def test_wrong_codes_are_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        active_units(torch.full((3, 2), math.nan))
+    with pytest.raises(ValueError, match="N > 1"):
+        active_units(torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="5 known codes for 10 neighbours"):
+        neighbour_accuracy(normal(5, 2), torch.zeros(5), normal(5, 2), torch.zeros(5))

@@ -1,0 +1,138 @@
+"""Distances between two sets of feature vectors, ``(N, d)`` arrays. They know no classifier.
+
+Everything is computed in float64.
+"""
+
+import numpy as np
+
+NEIGHBOURS = 5
+BLOCK = 1_000  # rows of a distance matrix held at a time
+
+
+def frechet(a: np.ndarray, b: np.ndarray) -> float:
+    """Squared Fréchet distance of Gaussians fitted to two sets of features (Heusel et al. 2017).
+
+    ‖μ₁ − μ₂‖² + tr(S₁ + S₂ − 2 (S₁ S₂)^½), in squared feature units; with Inception's features it
+    is called FID. Biased upwards where sets are small. Raises ValueError for shapes that differ,
+    NaN, or no more samples than features, whose covariance would be singular.
+    """
+    a, b = _checked(a, b)
+    for one in (a, b):
+        if len(one) <= one.shape[1]:
+            raise ValueError(
+                f"{len(one)} samples of {one.shape[1]} features have a singular covariance; "
+                f"give more than {one.shape[1]}"
+            )
+    return frechet_of_gaussians(*_moments(a), *_moments(b))
+
+
+def frechet_of_gaussians(
+    mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray
+) -> float:
+    """‖μ₁ − μ₂‖² + tr(S₁ + S₂ − 2 (S₁ S₂)^½) from means ``(d,)`` and covariances ``(d, d)``.
+
+    S₁S₂ has the eigenvalues of the symmetric S₁^½ S₂ S₁^½: real and, but for rounding, never
+    negative, where a general matrix root of S₁S₂ may turn complex.
+    """
+    values, vectors = np.linalg.eigh(cov1)
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    inner = root @ cov2 @ root
+    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh((inner + inner.T) / 2), 0)).sum()
+    shift = np.sum((mean1 - mean2) ** 2)
+    return float(max(0.0, shift + np.trace(cov1) + np.trace(cov2) - 2 * overlap))
+
+
+def without_bias(sizes: np.ndarray, distances: np.ndarray) -> float:
+    """The Fréchet distance at infinitely many samples, from those at several ``sizes``.
+
+    The bias falls like 1/N, so a line through (1/N, distance) meets N = ∞ at 0 (Chong & Forsyth
+    2020). Raises ValueError for fewer than two different sizes.
+    """
+    inverse = 1 / np.asarray(sizes, dtype=float)
+    if len(np.unique(inverse)) < 2:
+        raise ValueError("one sample size gives no line; measure at two or more")
+    return float(np.polyfit(inverse, distances, deg=1)[1])
+
+
+def kernel_distances(
+    a: np.ndarray, b: np.ndarray, size: int = 1_000, subsets: int = 20, seed: int = 0
+) -> np.ndarray:
+    """Squared kernel distances (KID) of random subsets, ``(subsets,)``: unbiased, may be negative.
+
+    Maximum mean discrepancy with the kernel (x·y/d + 1)³ (Bińkowski et al. 2018, section 4).
+    Raises ValueError where a set is smaller than a subset, and as ``frechet`` does.
+    """
+    a, b = _checked(a, b)
+    if min(len(a), len(b)) < size or size < 2:
+        raise ValueError(f"subsets of {size} from {len(a)} and {len(b)} samples; give more samples")
+    chosen = np.random.default_rng(seed)
+
+    def kernel(x, y):
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    def one() -> float:
+        x, y = (part[chosen.permutation(len(part))[:size]] for part in (a, b))
+        within = [
+            (k.sum() - np.trace(k)) / (size * (size - 1)) for k in (kernel(x, x), kernel(y, y))
+        ]
+        return sum(within) - 2 * kernel(x, y).mean()
+
+    return np.array([one() for _ in range(subsets)])
+
+
+def neighbour_scores(real: np.ndarray, made: np.ndarray, k: int = NEIGHBOURS) -> dict[str, float]:
+    """Precision, recall, density and coverage of ``made`` against ``real``, from k-NN balls.
+
+    precision: share of made samples within some real one's ball; recall: the reverse
+    (Kynkäänniemi et al. 2019). density: real balls around a made sample, over k, may exceed 1;
+    coverage: share of real balls that hold a made sample (Naeem et al. 2020). A ball reaches to
+    its centre's k-th neighbour of the same set. Raises ValueError for k or fewer samples.
+    """
+    real, made = _checked(real, made)
+    if min(len(real), len(made)) <= k:
+        raise ValueError(f"{min(len(real), len(made))} samples for {k} neighbours; give more")
+    real_radius, made_radius = _radii(real, k), _radii(made, k)
+    inside_real = np.zeros(len(made), dtype=int)  # real balls that hold this made sample
+    inside_made = np.zeros(len(real), dtype=int)
+    covered = np.zeros(len(real), dtype=bool)
+    for start in range(0, len(real), BLOCK):
+        rows = slice(start, start + BLOCK)
+        squared = _squared_distances(real[rows], made)
+        held = squared <= real_radius[rows, None]
+        inside_real += held.sum(0)
+        covered[rows] = held.any(1)
+        inside_made[rows] = (squared <= made_radius).sum(1)
+    return {
+        "precision": float((inside_real > 0).mean()),
+        "recall": float((inside_made > 0).mean()),
+        "density": float(inside_real.mean() / k),
+        "coverage": float(covered.mean()),
+    }
+
+
+def _radii(points: np.ndarray, k: int) -> np.ndarray:
+    # Position 0 is the point itself.
+    return np.concatenate(
+        [
+            np.partition(_squared_distances(points[start : start + BLOCK], points), k, axis=1)[:, k]
+            for start in range(0, len(points), BLOCK)
+        ]
+    )
+
+
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    return np.maximum(squared, 0)
+
+
+def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return features.mean(0), np.atleast_2d(np.cov(features, rowvar=False))
+
+
+def _checked(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"features of shapes {a.shape} and {b.shape}; give (N, d) and (M, d)")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("features hold NaN or infinity; look at the images they come from")
+    return a, b

@@ -1,0 +1,70 @@
+"""What a code is like: its dimensions, its distance from the prior, its classes."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ACTIVE = 0.01  # the variance of μ above which a dimension counts as used
+
+
+def active_units(mu: Tensor) -> int:
+    """How many dimensions of μ ``(N, d)`` vary by more than 0.01 over the data.
+
+    Burda et al. 2016, appendix C. Raises ValueError for fewer than 2 codes or NaN.
+    """
+    _check(mu)
+    return int((mu.double().var(0) > ACTIVE).sum())
+
+
+def latent_statistics(mu: Tensor, log_var: Tensor) -> dict[str, Tensor]:
+    """Per dimension ``(d,)``: min, max, mean and std of μ, and the aggregate posterior's moments.
+
+    q(z) = 1/N Σ q(z|xₙ) has mean E[μ] and variance Var[μ] + E[σ²]; the prior's are 0 and 1.
+    Raises as ``active_units`` does.
+    """
+    _check(mu)
+    mu, variance = mu.double(), log_var.double().exp()
+    return {
+        "min": mu.min(0).values,
+        "max": mu.max(0).values,
+        "mean": mu.mean(0),
+        "std": mu.std(0),
+        "aggregate_std": (mu.var(0, correction=0) + variance.mean(0)).sqrt(),
+    }
+
+
+def silhouette(codes: Tensor, labels: Tensor) -> float:
+    """Mean silhouette of the classes in ``codes`` ``(N, d)``: 1 far apart, 0 mixed, −1 worse.
+
+    (b − a) / max(a, b) with a code's mean distance a to its own class and b to the nearest other
+    (Rousseeuw 1987). Raises ValueError for fewer than two classes.
+    """
+    from sklearn.metrics import silhouette_score
+
+    _check(codes)
+    return float(silhouette_score(codes.flatten(1).numpy(), labels.numpy()))
+
+
+def neighbour_accuracy(
+    known: Tensor, known_labels: Tensor, codes: Tensor, labels: Tensor, k: int = 10
+) -> Tensor:
+    """Whether the majority of the k nearest ``known`` codes has the right class, ``(N,)`` of 0, 1.
+
+    known ``(M, d)`` usually comes from training images, codes ``(N, d)`` from test images.
+    Raises ValueError for fewer than k known codes.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    _check(known)
+    if len(known) < k:
+        raise ValueError(f"{len(known)} known codes for {k} neighbours; give more")
+    model = KNeighborsClassifier(k).fit(known.flatten(1).numpy(), known_labels.numpy())
+    right = model.predict(codes.flatten(1).numpy()) == labels.numpy()
+    return torch.from_numpy(right.astype(np.float64))
+
+
+def _check(codes: Tensor) -> None:
+    if codes.ndim < 2 or len(codes) < 2:
+        raise ValueError(f"codes of shape {tuple(codes.shape)}; give (N, d) with N > 1")
+    if codes.isnan().any():
+        raise ValueError("codes hold NaN; look at the model or the images they come from")
