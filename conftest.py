@@ -12,6 +12,9 @@ DATASET = pytest.StashKey[Path | None]()
 
 
 def pytest_configure(config):
+    # Several workers share the cores; each imports PyTorch and NumPy only after this.
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     option = config.option
     if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)):
         return
@@ -42,9 +45,6 @@ def pytest_runtest_setup(item):
         for name in ("VAE_RECORD", "VAE_RETRAIN", "GITHUB_REPOSITORY"):
             patch.delenv(name, raising=False)
         patch.setenv("VAE_PROFILE", "full" if item.config.stash[DATASET] else "smoke")
-        if "OMP_NUM_THREADS" not in os.environ:
-            workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-            patch.setenv("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
         return (yield)
 
 

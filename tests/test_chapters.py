@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
-from vae_helpers import book, report, results, runs, training
+from vae_helpers import animation, book, measurements, report, results, runs, training
 from vae_helpers.data import fashion_mnist
 from vae_helpers.figures import WIDTH
 from vae_helpers.settings import ROOT
@@ -191,14 +191,40 @@ def test_a_reported_number_fails_when_a_weight_is_perturbed_behind_an_old_digest
         reported(wrong.model)
 
 
+def test_films_are_small_and_belong_to_their_runs(real_data):
+    names = [name for name, run in runs.RUNS.items() if run.filmed]
+    for some in (*([name] for name in names), names):
+        made = [runs.trained(name) for name in some]
+        path = animation.filmed(*some)
+        assert animation.read_digest(path) == animation.digest_of(made)
+        assert path.stat().st_size <= 1_500_000
+        assert path.with_suffix(".png").is_file()
+        text = (ROOT / "chapters" / "05_beta.md").read_text(encoding="utf-8")
+        assert f"../assets/gifs/{path.name}" in text
+        assert f"../assets/gifs/{path.stem}.png" in text
+
+
+@pytest.mark.parametrize("name", measurements.TABLES)
+def test_stored_tables_belong_to_the_stored_models_and_are_complete(name, real_data):
+    rows = measurements.measured(name)
+    wanted = list(measurements.TABLES[name].configurations())
+    assert len(rows) == len(wanted)
+    assert all(any(one.items() <= row.items() for row in rows) for one in wanted)
+
+
+def test_stored_embeddings_belong_to_the_stored_codes(real_data):
+    codes, maps = measurements.embedded()
+    assert {points.shape for points in maps.values()} == {(len(codes), 2)}
+
+
 def test_checkpoints_hold_weights_alone_and_are_small():
     paths = list((ROOT / "assets" / "checkpoints").iterdir())
     assert {path.name for path in paths} == {f"{name}.safetensors" for name in runs.RUNS}
     assert sum(path.stat().st_size for path in paths) < 40e6
     for path in paths:
         tensors, header = load_tensors(path)
-        assert {name.split(".")[0] for name in tensors} == {"model", "snapshot"}
-        assert header["run"] == runs.asdict(runs.RUNS[path.stem])
+        assert {name.split(".")[0] for name in tensors} <= {"model", "snapshot"}
+        assert runs.load(path, runs.RUNS[path.stem], header["data"]).run.name == path.stem
         assert not torch.stack([t.float().isnan().any() for t in tensors.values()]).any()
 
 

@@ -19,6 +19,7 @@ from matplotlib.transforms import Bbox
 
 from vae_helpers import eda, figures, losses
 from vae_helpers.data import FASHION_CLASSES, garments
+from vae_helpers.results import Estimate
 from vae_helpers.training import History
 
 SIGNATURE = 0.11  # inches from the bottom that the author's name takes, see report.show
@@ -120,6 +121,50 @@ def picture_rows(names, columns: int = 8):
     )
 
 
+def codes(count: int = 300, d: int = 2, seed: int = 0) -> torch.Tensor:
+    return torch.randn((count, d), generator=torch.Generator().manual_seed(seed))
+
+
+def latent_maps(count: int, classes: int):
+    labels = torch.arange(300) % classes
+    names = ("PCA", "t-SNE", "UMAP")[:count]
+    centres = 6 * codes(classes, seed=1)[labels]
+    return figures.latent_maps({n: codes() + centres for n in names}, labels, FASHION_CLASSES)
+
+
+def corruption_scores():
+    steps = (0.0, 0.1, 0.5, 1.0)
+    scores = {
+        features: {
+            kind: {s: scale * (1 + s) for s in steps} for kind in ("blur", "noise", "shuffle")
+        }
+        for features, scale in (("untrained", 0.001), ("trained", 100.0))
+    }
+    return figures.corruption_scores(scores, {"untrained": 0.0015, "trained": 120.0})
+
+
+def size_bias():
+    curve = {n: Estimate(8 + 2_000 / n, 0.2) for n in (500, 1_000, 2_000, 5_000, 10_000)}
+    limits = {"samples of the VAE": 8.0, "training images": 8.0}
+    return figures.size_bias(dict.fromkeys(limits, curve), limits)
+
+
+def sweep():
+    curve = {s: Estimate(1 + s, 0.1) for s in (0.0, 0.5, 1.0, 2.0)}
+    labels = ("diversity, L2", "sharpness", "Fréchet distance", "confidence")
+    return figures.sweep(dict.fromkeys(labels, curve), "σ", mark=1.0)
+
+
+def reliability():
+    bins = {"confidence": torch.linspace(0.1, 0.95, 10), "count": torch.full((10,), 50)}
+    before = bins | {"accuracy": torch.linspace(0.05, 0.85, 10)}
+    return figures.reliability(before, bins | {"accuracy": torch.linspace(0.1, 0.94, 10)})
+
+
+def hundred(count: int = 64) -> torch.Tensor:
+    return garments(count, seed=7)[:][0]
+
+
 EPOCHS = [f"epoch {epoch}" for epoch in (1, 2, 5, 10, 25)]
 FIGURES = {
     "image_grid": lambda: figures.image_grid(clothes()[:10][0], FASHION_CLASSES),
@@ -180,6 +225,63 @@ FIGURES = {
     "kl_dimensions of many": lambda: figures.kl_dimensions(torch.linspace(0, 3, 32)),
     "kl_dimensions of one": lambda: figures.kl_dimensions(torch.tensor([4.2])),
     "kl_dimensions all collapsed": lambda: figures.kl_dimensions(torch.zeros(4)),
+    "loss_curves of one term": lambda: figures.loss_curves(
+        {"VAE, training": (history(25), "train"), "VAE, validation": (history(25), "validation")},
+        terms=["reconstruction"],
+    ),
+    "picture_grid": lambda: figures.picture_grid(hundred()),
+    "picture_grid with a last row half full": lambda: figures.picture_grid(hundred(40)),
+    "picture_blocks": lambda: figures.picture_blocks(
+        {f"μ = 0, σ = {s}": hundred() for s in (0.1, 0.5, 1.0, 2.0)}
+    ),
+    "picture_quarters": lambda: figures.picture_quarters(
+        {f"autoencoder, mixture of ten {i}": hundred(16) for i in range(4)}
+    ),
+    "manifold": lambda: figures.manifold(hundred(225)),
+    "latent_maps": lambda: latent_maps(3, 10),
+    "latent_maps of one space": lambda: latent_maps(1, 10),
+    "latent_maps of three classes": lambda: latent_maps(3, 3),
+    "latent_maps of mixed classes": lambda: figures.latent_maps(
+        {"VAE": codes(), "autoencoder": 9 * codes(seed=1)},
+        torch.arange(300) % 2,
+        ["codes", "draws"],
+    ),
+    "code_densities": lambda: figures.code_densities(codes(2_000, 16)),
+    "lengths": lambda: figures.lengths(
+        {
+            label: codes(500, 16).norm(dim=1).numpy()
+            for label in ("σ = 0.1", "σ = 0.5", "σ = 1", "μ of test images")
+        },
+        16,
+    ),
+    "distances": lambda: figures.distances(
+        {
+            f"{name}, {what}": codes(500, 3, i).norm(dim=1)
+            for i, (name, what) in enumerate(
+                itertools.product(("VAE", "autoencoder"), ("codes", "draws"))
+            )
+        },
+        "distance to the nearest code, in medians of held-out codes",
+    ),
+    "class_bars": lambda: figures.class_bars(
+        {name: Estimate(10.0 + i, 0.3) for i, name in enumerate(FASHION_CLASSES)}, "nats per image"
+    ),
+    "error_images": lambda: figures.error_images(
+        codes(10, 784).abs().view(10, 28, 28) / 9, FASHION_CLASSES
+    ),
+    "error_images with a class missing": lambda: figures.error_images(
+        codes(9, 784).abs().view(9, 28, 28), FASHION_CLASSES[:9]
+    ),
+    "likelihood_bounds": lambda: figures.likelihood_bounds(
+        {k: Estimate(240 - i, 2.0) for i, k in enumerate((1, 10, 100, 1_000))}
+    ),
+    "confusion_matrix": lambda: figures.confusion_matrix(
+        torch.diag(torch.full((10,), 950)) + 5, FASHION_CLASSES
+    ),
+    "reliability": reliability,
+    "corruption_scores": corruption_scores,
+    "size_bias": size_bias,
+    "sweep": sweep,
 }
 
 
@@ -383,3 +485,31 @@ def test_the_spread_of_gradients_is_their_standard_deviation_by_dimension():
 def test_image_grid_refuses_images_without_names():
     with pytest.raises(ValueError, match="shorter"):
         figures.image_grid(torch.zeros(10, 1, 28, 28), FASHION_CLASSES[:9])
+
+
+def test_grids_of_pictures_read_left_to_right_and_top_down():
+    images = torch.stack([torch.full((1, 28, 28), i / 10) for i in range(6)])
+    shown = figures.picture_grid(images, columns=3).axes[0].images[0].get_array()
+    assert shown.shape == (57, 86)
+    assert [shown[0, 0], shown[0, 29], shown[0, 58]] == pytest.approx([0, 0.1, 0.2])
+    assert [shown[29, 0], shown[29, 58]] == pytest.approx([0.3, 0.5])
+    assert shown[28, 5] == 1  # the line between
+
+
+def test_classes_differ_in_marker_as_well_as_in_colour():
+    lines = latent_maps(1, 10).axes[0].lines
+    assert len({line.get_marker() for line in lines}) == 10
+    assert len({line.get_color() for line in lines}) == 10
+
+
+def test_the_longest_bar_stands_first():
+    by_class = {"a": Estimate(1.0, 0.1), "b": Estimate(3.0, 0.1), "c": Estimate(2.0, 0.1)}
+    ax = figures.class_bars(by_class, "x").axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "c", "a"]
+
+
+def test_the_line_of_sizes_meets_the_limit_at_infinity():
+    ax = size_bias().axes[0]
+    line = next(line for line in ax.lines if line.get_linestyle() == "--")
+    assert line.get_xdata()[0] == 0
+    assert line.get_ydata()[0] == pytest.approx(8)

@@ -1,4 +1,4 @@
-"""The command line: ``python -m vae_helpers book | chapters | data | train``."""
+"""The command line: ``python -m vae_helpers book | chapters | data | train | measure``."""
 
 import argparse
 import os
@@ -30,6 +30,12 @@ def main(argv: list[str] | None = None) -> int:
     which.add_argument("names", nargs="*", default=[], metavar="NAME")
     which.add_argument("--all", action="store_true")
     one.set_defaults(run=train)
+
+    one = commands.add_parser("measure", help="make the tables of costly numbers, resuming")
+    which = one.add_mutually_exclusive_group(required=True)
+    which.add_argument("names", nargs="*", default=[], metavar="TABLE")
+    which.add_argument("--all", action="store_true")
+    one.set_defaults(run=measure)
 
     arguments = parser.parse_args(argv)
     try:
@@ -92,6 +98,26 @@ def train(arguments) -> int:
         for name in names:
             print(f"{name}: {runs.train(name)}")
     except (DataError, CheckpointError, TrainingError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def measure(arguments) -> int:
+    """Make tables by name, and say where they are."""
+    from vae_helpers import measurements
+    from vae_helpers.data import DataError
+    from vae_helpers.storage import CheckpointError
+
+    tables = [*measurements.TABLES, "embeddings"]
+    names = tables if arguments.all else arguments.names
+    if unknown := [name for name in names if name not in tables]:
+        print(f"no table {', '.join(unknown)}; choose from {', '.join(tables)}", file=sys.stderr)
+        return 2
+    try:
+        for name in names:
+            print(f"{name}: {measurements.measure(name)}")
+    except (DataError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

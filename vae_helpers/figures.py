@@ -8,17 +8,22 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 import seaborn as sns
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
+from scipy.stats import chi
 from torch import Tensor
 
+from vae_helpers.results import Estimate
 from vae_helpers.training import SCHEDULES, History
 
 WIDTH = 7.0  # inches: 700 pixels at the book's resolution, the width of a page
 COLORS = sns.color_palette("colorblind", 10)
+MARKERS = "osv^DPX*<>"
 DASHES = ("-", "--", ":", "-.")  # beside colour, so that colour is never the only code
 TERMS = {"total": "total", "reconstruction": "reconstruction", "kl": "KL"}
 STYLE = {
@@ -251,11 +256,14 @@ def densities(at: np.ndarray, curves: Mapping[str, np.ndarray]) -> Figure:
 # --- training ----------------------------------------------------------------------------------
 
 
-def loss_curves(curves: Mapping[str, tuple[History, str]]) -> Figure:
+def loss_curves(
+    curves: Mapping[str, tuple[History, str]], terms: Sequence[str] = tuple(TERMS)
+) -> Figure:
     """Total, reconstruction and KL by epoch: one line per label, of (history, split)."""
-    figure, axes = _axes(1, 3, height=3.4)
+    figure, axes = _axes(1, len(terms), height=3.4)
     for i, (label, (history, split)) in enumerate(curves.items()):
-        for ax, (term, name) in zip(axes[0], TERMS.items(), strict=True):
+        for ax, term in zip(axes[0], terms, strict=True):
+            name = TERMS[term]
             values = history.curve(split, term)
             ax.plot(
                 range(1, len(values) + 1),
@@ -314,4 +322,299 @@ def kl_dimensions(kl: Tensor, active: float = 0.01) -> Figure:
     axes[0, 0].set(xticks=range(len(kl)), xticklabels=[str(int(i)) for i in order])
     axes[0, 0].set(xlabel="latent dimension, ordered by KL", ylabel="KL, nats per image")
     axes[0, 0].grid(axis="x", visible=False)
+    return figure
+
+
+# --- grids of pictures -------------------------------------------------------------------------
+
+
+def _mosaic(images: Tensor, columns: int, gap: int = 1) -> np.ndarray:
+    """Images ``(N, 1, 28, 28)`` in [0, 1] as one picture with white lines between them."""
+    rows = -(-len(images) // columns)
+    side = 28 + gap
+    picture = np.ones((rows * side - gap, columns * side - gap))
+    for i, image in enumerate(np.asarray(images).squeeze(1)):
+        down, across = side * (i // columns), side * (i % columns)
+        picture[down : down + 28, across : across + 28] = image
+    return picture
+
+
+def picture_grid(images: Tensor, columns: int = 16) -> Figure:
+    """Many images ``(N, 1, 28, 28)`` in [0, 1], left to right and top down."""
+    rows = -(-len(images) // columns)
+    figure, axes = _axes(1, 1, height=0.3 + rows * (WIDTH - 0.2) / columns)
+    _picture(axes[0, 0], _mosaic(images, columns))
+    return figure
+
+
+def picture_blocks(blocks: Mapping[str, Tensor], columns: int = 16) -> Figure:
+    """Blocks of images below each other, each ``(N, 1, 28, 28)`` with its name above it."""
+    rows = -(-len(next(iter(blocks.values()))) // columns)
+    figure, axes = _axes(len(blocks), 1, height=0.3 + len(blocks) * (0.3 + rows * 6.8 / columns))
+    for ax, (name, images) in zip(axes[:, 0], blocks.items(), strict=True):
+        _picture(ax, _mosaic(images, columns))
+        ax.set_title(name, loc="left", size="medium", pad=3)
+    return figure
+
+
+def picture_quarters(blocks: Mapping[str, Tensor], columns: int = 4) -> Figure:
+    """Four blocks of images in two rows of two, each with its name above it."""
+    figure, axes = _axes(2, 2, height=7.3)
+    for ax, (name, images) in zip(axes.flat, blocks.items(), strict=True):
+        _picture(ax, _mosaic(images, columns))
+        ax.set_title(name, loc="left", size="medium", pad=3)
+    return figure
+
+
+def manifold(images: Tensor) -> Figure:
+    """The decoded grid of ``latent.manifold``, ``(columns², 1, 28, 28)``."""
+    columns = round(len(images) ** 0.5)
+    figure, axes = _axes(1, 1, height=7.0)
+    picture = _mosaic(images, columns, gap=0)
+    _picture(axes[0, 0], picture)
+    ticks = 28 * np.array([0.5, columns / 2, columns - 0.5])
+    quantiles = [0.5 / columns, 0.5, 1 - 0.5 / columns]
+    axes[0, 0].set(xticks=ticks, xticklabels=[f"{100 * q:.0f} %" for q in quantiles])
+    axes[0, 0].set(yticks=ticks, yticklabels=[f"{100 * (1 - q):.0f} %" for q in quantiles])
+    axes[0, 0].set(xlabel="first latent dimension, quantile of the prior")
+    axes[0, 0].set(ylabel="second latent dimension, quantile of the prior")
+    return figure
+
+
+# --- latent space ------------------------------------------------------------------------------
+
+
+def latent_maps(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]) -> Figure:
+    """Codes ``(N, 2)`` coloured by class, a panel per name.
+
+    Each class is named at its median, or, where these lie close together, in a legend.
+    """
+    figure, axes = _axes(1, len(maps), height=6.4 if len(maps) == 1 else 3.3)
+    shown = [int(label) for label in labels.unique()]
+    crowded = len(maps) > 1 and any(_crowded(codes, labels) for codes in maps.values())
+    for ax, (title, codes) in zip(axes[0], maps.items(), strict=True):
+        for i, label in enumerate(shown):
+            mine = codes[labels == label].numpy()
+            ax.plot(*mine.T, MARKERS[i], ms=2.5, color=COLORS[i], alpha=0.5, mew=0)
+        if not crowded:
+            for label in shown:
+                middle = codes[labels == label].median(0).values
+                ax.text(*middle.tolist(), names[label], size=9, ha="center", bbox=_LABEL)
+        ax.set(xlabel=title)
+        ax.tick_params(labelsize=8)
+        ax.set_aspect("equal", adjustable="datalim")
+    if crowded:
+        handles = [
+            Line2D([], [], ls="", marker=MARKERS[i], color=COLORS[i], label=names[label])
+            for i, label in enumerate(shown)
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=9)
+    return figure
+
+
+def _crowded(codes: Tensor, labels: Tensor) -> bool:
+    medians = torch.stack([codes[labels == label].median(0).values for label in labels.unique()])
+    return len(medians) > 1 and bool(torch.pdist(medians).min() < 0.5 * codes.std(0).max())
+
+
+_LABEL = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8}
+
+
+def code_densities(codes: Tensor) -> Figure:
+    """Each dimension of codes ``(N, d)`` as a thin density, over that of N(0, 1)."""
+    figure, axes = _axes(1, 1, height=3.2)
+    edges = np.linspace(-4, 4, 65)
+    middle = (edges[:-1] + edges[1:]) / 2
+    for i, column in enumerate(codes.numpy().T):
+        density, _ = np.histogram(column, edges, density=True)
+        label = "aggregate posterior, one line per dimension" if i == 0 else None
+        axes[0, 0].plot(middle, density, color=COLORS[0], lw=0.8, alpha=0.6, label=label)
+    normal = np.exp(-(middle**2) / 2) / np.sqrt(2 * np.pi)
+    axes[0, 0].plot(middle, normal, "--", color="0.1", lw=2, label="prior N(0, 1)")
+    axes[0, 0].set(xlabel="z", ylabel="density", ylim=(0, None))
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def lengths(observed: Mapping[str, np.ndarray], dimensions: int) -> Figure:
+    """Histograms of ‖z‖ by name, over the prior's own density of ``dimensions`` dimensions."""
+    figure, axes = _axes(1, 1, height=3.2)
+    top = max(float(np.max(values)) for values in observed.values())
+    edges = np.linspace(0, 1.02 * max(top, 2 * dimensions**0.5), 121)
+    for i, (label, values) in enumerate(observed.items()):
+        density, _ = np.histogram(values, edges, density=True)
+        axes[0, 0].stairs(density, edges, color=COLORS[i], ls=DASHES[i % 4], lw=1.5, label=label)
+    at = np.linspace(0, edges[-1], 300)
+    axes[0, 0].plot(at, chi(dimensions).pdf(at), color="0.2", lw=1, label="the prior's shell")
+    axes[0, 0].set(xlabel="‖z‖", ylabel="density", ylim=(0, 1.2))
+    figure.legend(loc="outside upper center", ncols=5, fontsize=9)
+    return figure
+
+
+def distances(observed: Mapping[str, Tensor], xlabel: str) -> Figure:
+    """Densities of positive numbers by name, on a common axis."""
+    figure, axes = _axes(1, 1, height=3.2)
+    edges = np.linspace(0, max(float(v.max()) for v in observed.values()), 80)
+    for i, (label, values) in enumerate(observed.items()):
+        density, _ = np.histogram(values.numpy(), edges, density=True)
+        axes[0, 0].stairs(density, edges, color=COLORS[i], ls=DASHES[i % 4], lw=1.8, label=label)
+    axes[0, 0].set(xlabel=xlabel, ylabel="density")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+# --- evaluation --------------------------------------------------------------------------------
+
+
+def class_bars(by_class: Mapping[str, Estimate], xlabel: str) -> Figure:
+    """A bar with its standard error for each class, longest first."""
+    figure, axes = _axes(1, 1, height=3.6)
+    order = sorted(by_class, key=lambda name: -by_class[name].value)
+    values = [by_class[name].value for name in order]
+    bars = axes[0, 0].barh(
+        order, values, xerr=[by_class[name].error or 0 for name in order], color=COLORS[0]
+    )
+    axes[0, 0].bar_label(bars, fmt="{:.0f}", padding=6, size=9)
+    axes[0, 0].set(xlabel=xlabel)
+    axes[0, 0].margins(x=0.1)
+    axes[0, 0].invert_yaxis()
+    axes[0, 0].grid(axis="y", visible=False)
+    return figure
+
+
+def error_images(errors: Tensor, names: Sequence[str]) -> Figure:
+    """Mean squared error of each pixel ``(classes, 28, 28)``, on one scale."""
+    half = -(-len(names) // 2)
+    figure, axes = _axes(2, half, height=3.7)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, name in zip(axes.flat, errors, names, strict=False):
+        ax.axis("on")
+        _picture(ax, image, vmax=float(errors.max()), cmap="magma")
+        ax.set_xlabel(name)
+    drawn = axes[0, 0].images[0]
+    figure.colorbar(drawn, ax=axes, label="mean squared error", shrink=0.8)
+    return figure
+
+
+def likelihood_bounds(bounds: Mapping[int, Estimate]) -> Figure:
+    """−log p(x) as bounded with K samples, by K."""
+    figure, axes = _axes(1, 1, height=3.2)
+    values = [bound.value for bound in bounds.values()]
+    axes[0, 0].errorbar(
+        list(bounds),
+        values,
+        [bound.error or 0 for bound in bounds.values()],
+        fmt="o-",
+        color=COLORS[0],
+        capsize=3,
+    )
+    axes[0, 0].set(xscale="log", xlabel="importance samples K", ylabel="bound, nats per image")
+    return figure
+
+
+def confusion_matrix(counts: Tensor, names: Sequence[str]) -> Figure:
+    """How many of each class (row) were called each class (column); the colours are logarithmic."""
+    figure, axes = _axes(1, 1, height=5.6)
+    sns.heatmap(
+        counts.numpy() + 0.5,
+        ax=axes[0, 0],
+        annot=counts.numpy(),
+        fmt="d",
+        cmap="Blues",
+        norm=LogNorm(),
+        cbar=False,
+        annot_kws={"size": 9},
+        xticklabels=names,
+        yticklabels=names,
+    )
+    axes[0, 0].set(xlabel="predicted", ylabel="true")
+    axes[0, 0].tick_params(axis="x", rotation=45)
+    for label in axes[0, 0].get_xticklabels():
+        label.set_ha("right")
+    return figure
+
+
+def reliability(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Figure:
+    """Accuracy by confidence, before and after calibration, as ``classifier.calibration`` gives."""
+    figure, axes = _axes(1, 1, height=3.4)
+    axes[0, 0].plot([0, 1], [0, 1], color="0.5", lw=1, label="perfect calibration")
+    named = {"before": before, "after": after}
+    for i, (label, bins) in enumerate(named.items()):
+        many = bins["count"] >= 10  # fewer say nothing
+        axes[0, 0].plot(
+            bins["confidence"][many],
+            bins["accuracy"][many],
+            DASHES[i] + MARKERS[i],
+            color=COLORS[i],
+            label=label,
+        )
+    axes[0, 0].set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def corruption_scores(
+    scores: Mapping[str, Mapping[str, Mapping[float, float]]], marks: Mapping[str, float]
+) -> Figure:
+    """Score against strength: a row per kind of features, a column per corruption.
+
+    scores: features → corruption → strength → score; marks: features → the samples' score.
+    """
+    kinds = list(next(iter(scores.values())))
+    figure, axes = _axes(len(scores), len(kinds), height=4.6, sharey="row", sharex="col")
+    for row, (features, by_kind) in zip(axes, scores.items(), strict=True):
+        for ax, kind in zip(row, kinds, strict=True):
+            curve = by_kind[kind]
+            ax.plot(list(curve), list(curve.values()), "o-", color=COLORS[0], ms=4)
+            ax.axhline(marks[features], ls="--", color=COLORS[3], label="samples of the VAE")
+        row[0].set_ylabel(features)
+    for ax, kind in zip(axes[-1], kinds, strict=True):
+        ax.set_xlabel(kind)
+    for ax in axes.flat:
+        ax.set_ylim(0, None)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center")
+    return figure
+
+
+def size_bias(curves: Mapping[str, Mapping[int, Estimate]], limits: Mapping[str, float]) -> Figure:
+    """Fréchet distance against 1/N, a panel per name, with the line that meets N = ∞."""
+    figure, axes = _axes(1, len(curves), height=3.2)
+    for ax, (label, by_size) in zip(axes[0], curves.items(), strict=True):
+        inverse = [1_000 / size for size in by_size]
+        values = [one.value for one in by_size.values()]
+        ax.errorbar(
+            inverse,
+            values,
+            [one.error or 0 for one in by_size.values()],
+            fmt="o",
+            color=COLORS[0],
+            capsize=3,
+            label="mean ± sd",
+        )
+        slope, start = np.polyfit(inverse, values, 1)
+        at = np.array([0, max(inverse)])
+        ax.plot(at, start + slope * at, "--", color="0.4")
+        ax.plot(0, limits[label], "s", color=COLORS[1], clip_on=False, label="N = ∞")
+        ax.set(xlabel=f"{label}\n1,000 / N", ylabel="Fréchet distance", ylim=(0, None))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def sweep(panels: Mapping[str, Mapping[float, Estimate]], xlabel: str, mark: float) -> Figure:
+    """Measured values against a setting, four panels, with a line where it equals ``mark``."""
+    figure, axes = _axes(2, 2, height=4.8, sharex=True)
+    for ax, (label, curve) in zip(axes.flat, panels.items(), strict=True):
+        ax.errorbar(
+            list(curve),
+            [one.value for one in curve.values()],
+            [one.error or 0 for one in curve.values()],
+            fmt="o-",
+            ms=4,
+            color=COLORS[0],
+        )
+        ax.axvline(mark, ls="--", color="0.5", lw=1)
+        ax.set(ylabel=label, ylim=(0, None))
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
     return figure

@@ -16,7 +16,7 @@ from vae_helpers.settings import ROOT, settings
 from vae_helpers.storage import hardware, versions
 
 # How far a number may move between machines before it counts as another number.
-TOLERANCES = {"nats": 0.02, "nats²": 0.02, "points": 0.2}
+TOLERANCES = {"nats": 0.02, "nats²": 0.02, "points": 0.2, "L2": 0.02, "score": 0.005}
 RECORDED_BY = "make chapters"
 
 
