@@ -29,3 +29,24 @@ def real_data(own_environment, monkeypatch):
         places = ", ".join(map(str, data._places()))
         pytest.skip(f"needs Fashion-MNIST's four .gz files in FashionMNIST/raw under {places}")
     return data
+
+
+@pytest.fixture
+def smoke_in(monkeypatch):
+    """A function that turns on the smoke profile, with all its files under the folder it gets."""
+
+    def turn_on(folder):
+        from vae_helpers.settings import Settings
+
+        monkeypatch.setenv("VAE_PROFILE", "smoke")
+        monkeypatch.setattr(Settings, "assets", folder / "assets")
+        monkeypatch.setattr(Settings, "work", folder / "work")
+        return folder
+
+    return turn_on
+
+
+@pytest.fixture
+def smoke(smoke_in, tmp_path):
+    """The smoke profile, with all its files in a folder of this test's own."""
+    return smoke_in(tmp_path)

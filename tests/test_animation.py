@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 
 from vae_helpers import animation, data, runs
-from vae_helpers.settings import Settings
 
 NAMES = ("beta-0.1", "beta-0.5", "beta-1")
 
@@ -18,12 +17,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def smoke(monkeypatch, folder):
+def smoke(monkeypatch, smoke_in, folder):
     """The smoke profile with one folder for all tests of this module."""
-    monkeypatch.setenv("VAE_PROFILE", "smoke")
     monkeypatch.setenv("VAE_AUTHOR", "A. Nonymous")
-    monkeypatch.setattr(Settings, "assets", folder / "assets")
-    monkeypatch.setattr(Settings, "work", folder / "work")
+    return smoke_in(folder)
 
 
 def read(path):

@@ -24,28 +24,15 @@ def fresh():
         getattr(measurements, cached).cache_clear()
 
 
-@pytest.fixture
-def smoke(monkeypatch, tmp_path):
-    """The smoke profile in a folder of this test's own."""
-    return _smoke(monkeypatch, tmp_path)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("measurements")
 
 
 @pytest.fixture
-def models(monkeypatch, folder):
+def models(smoke_in, folder):
     """The smoke profile in a folder whose models are trained once for all tests here."""
-    return _smoke(monkeypatch, folder)
-
-
-def _smoke(monkeypatch, folder):
-    monkeypatch.setenv("VAE_PROFILE", "smoke")
-    monkeypatch.setattr(Settings, "assets", folder / "assets")
-    monkeypatch.setattr(Settings, "work", folder / "work")
-    return folder
+    return smoke_in(folder)
 
 
 @pytest.fixture

@@ -10,18 +10,8 @@ import torch
 
 from vae_helpers import data, runs
 from vae_helpers.models import BODIES
-from vae_helpers.settings import Settings
 from vae_helpers.storage import CheckpointError, load_tensors, save_tensors
 from vae_helpers.training import SCHEDULES
-
-
-@pytest.fixture
-def smoke(monkeypatch, tmp_path):
-    """The smoke profile, with all its files under ``tmp_path``."""
-    monkeypatch.setenv("VAE_PROFILE", "smoke")
-    monkeypatch.setattr(Settings, "assets", tmp_path / "assets")
-    monkeypatch.setattr(Settings, "work", tmp_path / "work")
-    return tmp_path
 
 
 @pytest.fixture
