@@ -45,8 +45,11 @@ def test_a_file_that_would_run_code_is_refused_and_does_not_run(tmp_path):
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
 
-    for protocol, save in ((2, torch.save), (4, lambda x, p: p.write_bytes(pickle.dumps(x)))):
-        path = tmp_path / f"trap{protocol}.pth"
+    def bare(value, path):
+        path.write_bytes(pickle.dumps(value, protocol=2))
+
+    for save in (torch.save, bare):
+        path = tmp_path / "trap.pth"
         save({"fc.weight": Trap()}, path)
         with pytest.raises(DataError, match="not Inception's weights"):
             inception_features(CLOTHES, path)
