@@ -11,7 +11,7 @@ RUN := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help book test chapters retrain measure clean
+.PHONY: help book test chapters retrain classifier measure sweeps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,12 +28,19 @@ test: .venv/installed ## lint, unit tests, and every chapter against its stored 
 chapters: .venv/installed ## execute the chapters and store their outputs in chapters/ (needs Fashion-MNIST)
 	@$(RUN) -m vae_helpers chapters
 
-retrain: .venv/installed ## train every model from nothing (can be interrupted and called again); then: make measure chapters
+retrain: .venv/installed ## train every VAE from nothing (can be interrupted and called again); then: make measure chapters
 	@VAE_RETRAIN=1 $(RUN) -m vae_helpers train --all
 	@mv -v _build/retrained/checkpoints/*.safetensors assets/checkpoints/
 
+classifier: .venv/installed ## train the judge of all samples from nothing (half an hour); then: make measure chapters
+	@VAE_RETRAIN=1 $(RUN) -m vae_helpers train classifier
+	@mv -v _build/retrained/checkpoints/classifier.safetensors assets/checkpoints/
+
 measure: .venv/installed ## make the tables of costly numbers that are missing or stale (can be interrupted, too)
 	@$(RUN) -m vae_helpers measure --all
+
+sweeps: .venv/installed ## make the tables of trainings that are missing or stale (hours; can be interrupted, too)
+	@$(RUN) -m vae_helpers sweep --all
 
 clean: ## remove what was built; .venv and data stay
 	rm -rf _build

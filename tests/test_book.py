@@ -285,3 +285,10 @@ def test_an_unknown_run_or_chapter_is_named(real_data, capsys):
     assert "no run conv17; choose from conv16" in capsys.readouterr().err
     assert command_line.main(["chapters", "09_none"]) == 1
     assert "09_none" in capsys.readouterr().err
+
+
+def test_tables_that_do_not_exist_are_refused_with_those_that_do(capsys):
+    assert command_line.main(["sweep", "samples"]) == 2
+    assert "no table samples; choose from latent-sizes" in capsys.readouterr().err
+    assert command_line.main(["measure", "betas"]) == 2
+    assert "choose from models" in capsys.readouterr().err

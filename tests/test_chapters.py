@@ -14,7 +14,16 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
-from vae_helpers import animation, book, measurements, report, results, runs, training
+from vae_helpers import (
+    animation,
+    book,
+    measurements,
+    report,
+    results,
+    runs,
+    sweeps,
+    training,
+)
 from vae_helpers.data import fashion_mnist
 from vae_helpers.figures import WIDTH
 from vae_helpers.settings import ROOT
@@ -204,10 +213,10 @@ def test_films_are_small_and_belong_to_their_runs(real_data):
         assert f"../assets/gifs/{path.stem}.png" in text
 
 
-@pytest.mark.parametrize("name", measurements.TABLES)
+@pytest.mark.parametrize("name", measurements.TABLES | sweeps.TABLES)
 def test_stored_tables_belong_to_the_stored_models_and_are_complete(name, real_data):
     rows = measurements.measured(name)
-    wanted = list(measurements.TABLES[name].configurations())
+    wanted = list(measurements.find_table(name).configurations())
     assert len(rows) == len(wanted)
     assert all(any(one.items() <= row.items() for row in rows) for one in wanted)
 

@@ -920,3 +920,19 @@ def test_full_profile_loads_the_real_images_and_smoke_draws_its_own(real_data, m
     drawn = module.load("test")
     assert drawn.digest == garments(500, seed=1).digest
     assert module.load("train").digest == garments(1_000, seed=0).digest
+
+
+def test_datasets_are_loaded_by_name(smoke):
+    loaded = {name: module.load("test", name) for name in module.DATASETS}
+    assert {len(images) for images in loaded.values()} == {500}
+    assert len({images.digest for images in loaded.values()}) == 3  # stand-ins, but not one
+    assert module.load("test").digest == loaded["fashion-mnist"].digest
+    with pytest.raises(KeyError, match="no dataset 'cifar'; choose one of fashion-mnist, mnist"):
+        module.load("test", "cifar")
+
+
+def test_the_books_garments_have_their_factors():
+    images = module.load("test", "garments")
+    assert len(images) == module.GARMENTS["test"]
+    assert images.factors.shape == (len(images), 8)
+    assert torch.equal(images.factors[:, 0].long(), images.labels)

@@ -165,6 +165,27 @@ def hundred(count: int = 64) -> torch.Tensor:
     return garments(count, seed=7)[:][0]
 
 
+def curves_by_setting(settings, series: int):
+    curve = {s: Estimate(240 + 10 / (1 + s), 0.3) for s in settings}
+    labels = ("−ELBO, nats", "Fréchet distance", "KL (rate), nats", "mutual information, nats")
+    named = {f"series {i}": curve for i in range(series)}
+    return figures.curves_by_setting(dict.fromkeys(labels, named), "latent dimensions")
+
+
+def rate_distortion(count: int):
+    names = ("conv16-one-cycle", "dense20-validated", "dense2-beta-0.5", "residual32")
+    points = {f"{names[i % 4]}{i}": (6.0 + i, 255 - 3.0 * i + 0.02 * i * i) for i in range(count)}
+    return figures.rate_distortion(points, [(5 + i, 258 - 3.1 * i) for i in range(6)])
+
+
+def latent_plane():
+    values = torch.linspace(5, 60, 41 * 41).view(41, 41)
+    labels = torch.arange(300) % 10
+    around = 2 * math.pi * labels / 10
+    places = 2 * torch.stack([around.cos(), around.sin()], dim=1) + 0.1 * codes()
+    return figures.latent_plane(values, 3.0, places, labels, FASHION_CLASSES, "sharpness, %")
+
+
 EPOCHS = [f"epoch {epoch}" for epoch in (1, 2, 5, 10, 25)]
 FIGURES = {
     "image_grid": lambda: figures.image_grid(clothes()[:10][0], FASHION_CLASSES),
@@ -282,6 +303,53 @@ FIGURES = {
     "corruption_scores": corruption_scores,
     "size_bias": size_bias,
     "sweep": sweep,
+    "gallery": lambda: figures.gallery(
+        {
+            name: (hundred(8), hundred(8))
+            for name in ("test images", *(f"dense20-validated {i}" for i in range(11)))
+        },
+        ("reconstructions", "samples"),
+    ),
+    "gallery of two rows": lambda: figures.gallery(
+        {name: (hundred(8), hundred(8)) for name in ("test images", "collapsed")},
+        ("reconstructions", "samples"),
+    ),
+    "picture_table": lambda: figures.picture_table(
+        {f"z = (-{i}.5, 0)": hundred(10) for i in range(5)}, FASHION_CLASSES
+    ),
+    "picture_table of eleven columns": lambda: figures.picture_table(
+        {name: hundred(11) for name in FASHION_CLASSES[:6]}, ("original", *FASHION_CLASSES)
+    ),
+    "picture_table of one row": lambda: figures.picture_table(
+        {"T-shirt/top": hundred(10)}, FASHION_CLASSES
+    ),
+    "rate_distortion": lambda: rate_distortion(11),
+    "rate_distortion of two models": lambda: rate_distortion(2),
+    "curves_by_setting": lambda: curves_by_setting((2, 4, 8, 16, 32, 64), 1),
+    "curves_by_setting of three series": lambda: curves_by_setting((0.01, 0.1, 1, 10, 100), 3),
+    "curves_by_setting of nine settings": lambda: curves_by_setting(
+        (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100), 1
+    ),
+    "kl_spectra": lambda: figures.kl_spectra(
+        {f"β = {beta:g}": torch.linspace(3, 0.2, 10) / beta for beta in (0.5, 1, 4)}
+    ),
+    "kl_spectra of a collapsed model": lambda: figures.kl_spectra({"β = 400": torch.zeros(10)}),
+    "latent_plane": latent_plane,
+    "latent_plane of classes in one place": lambda: figures.latent_plane(
+        torch.full((41, 41), torch.nan).fill_diagonal_(1.0),
+        3.0,
+        0.1 * codes(),
+        torch.arange(300) % 4,
+        FASHION_CLASSES,
+        "sharpness, %",
+    ),
+    "beta_schedules": lambda: figures.beta_schedules(
+        {
+            "constant": lambda at: 1.0,
+            "linear": losses.linear_warmup(1.0, 0.5),
+            "cyclical": losses.cyclical(1.0),
+        }
+    ),
 }
 
 

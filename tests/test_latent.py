@@ -135,3 +135,45 @@ def test_trustworthiness_is_one_for_the_codes_themselves_and_half_by_chance():
     codes = normal(400, 2)
     assert latent.trustworthiness(codes, codes) == pytest.approx(1)
     assert latent.trustworthiness(codes, normal(400, 2, seed=1)) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_plane_reads_like_a_picture():
+    places = latent.plane(2.0, 3)
+    assert places.tolist() == [
+        [-2, 2], [0, 2], [2, 2],
+        [-2, 0], [0, 0], [2, 0],
+        [-2, -2], [0, -2], [2, -2],
+    ]  # fmt: skip
+
+
+def test_walks_cross_the_mean_and_move_one_dimension():
+    codes = torch.randn((500, 3), generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [1.0, 2.0, 0.1]
+    ) + torch.tensor([0.0, 5.0, -1.0])
+    walks = latent.traverse(codes, steps=5, reach=2.0)
+    assert walks.shape == (3, 5, 3)
+    for dimension in range(3):
+        assert torch.allclose(walks[dimension, 2], codes.mean(0))
+        others = [i for i in range(3) if i != dimension]
+        assert torch.equal(walks[dimension][:, others], codes.mean(0)[others].expand(5, -1))
+        ends = walks[dimension, [0, -1], dimension]
+        assert torch.allclose(ends.diff(), 4 * codes.std(0)[dimension])
+
+
+def test_a_conditional_model_is_encoded_with_the_labels_of_its_images():
+    model, images = build_vae("dense", 2, classes=10).eval(), garments(30)
+    mu, _ = latent.encode(model, images)
+    with torch.inference_mode():
+        assert torch.allclose(mu, model.encode(*images[:])[0], atol=1e-5)
+    labels = latent.labels_for(model, 25)
+    assert labels.tolist() == [*range(10), *range(10), *range(5)]
+    with torch.inference_mode():
+        expected = model.generate(mu[:25], labels)
+    assert torch.allclose(latent.decode(model, mu[:25], labels), expected, atol=1e-5)
+    assert latent.labels_for(build_vae("dense", 2), 5) is None
+
+
+def test_as_many_labels_as_latents_are_wanted():
+    model = build_vae("dense", 2, classes=10).eval()
+    with pytest.raises((ValueError, RuntimeError)):
+        latent.decode(model, torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64))

@@ -418,3 +418,45 @@ def test_linear_warmup_rises_straight_to_beta_and_stays(share):
 def test_a_warmup_share_outside_training_is_refused(share):
     with pytest.raises(ValueError, match=r"warm-up share .*\(0, 1\]"):
         losses.linear_warmup(1.0, share)
+
+
+def test_cycles_start_at_zero_and_end_at_beta():
+    schedule = losses.cyclical(2.0, cycles=4, share=0.5)
+    assert schedule(0.0) == 0
+    assert schedule(1.0) == 2
+    for start in (0.0, 0.25, 0.5, 0.75):
+        assert schedule(start) == 0
+        assert schedule(start + 0.0625) == pytest.approx(1.0)
+        assert schedule(start + 0.125) == schedule(start + 0.2) == 2
+
+
+def test_one_cycle_is_a_warm_up():
+    warm, cycle = losses.linear_warmup(1.5, 0.3), losses.cyclical(1.5, cycles=1, share=0.3)
+    assert all(warm(i / 50) == pytest.approx(cycle(i / 50)) for i in range(51))
+
+
+@pytest.mark.parametrize("wrong", [{"cycles": 0}, {"cycles": 2.5}, {"share": 0.0}, {"share": 1.5}])
+def test_cycles_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="cycles|share"):
+        losses.cyclical(1.0, **wrong)
+
+
+def test_free_bits_count_a_dimension_at_least_at_its_allowance():
+    mu = torch.tensor([[2.0, 0.0], [-2.0, 0.0]])
+    log_var = torch.zeros_like(mu)  # KL per dimension: 2 and 0
+    assert losses.free_bits(mu, log_var, 0.5) == pytest.approx(2.5)
+    assert losses.free_bits(mu, log_var, 3.0) == pytest.approx(6.0)
+    assert losses.free_bits(mu, log_var, 0.0) == pytest.approx(2.0)
+
+
+def test_below_their_allowance_free_bits_give_no_gradient():
+    mu = torch.tensor([[1.0, 0.1], [1.0, -0.1]], requires_grad=True)
+    losses.free_bits(mu, torch.zeros(2, 2), 0.2).backward()
+    assert (mu.grad[:, 0] > 0).all()
+    assert (mu.grad[:, 1] == 0).all()
+
+
+def test_the_mean_squared_error_is_a_loss_by_name():
+    logits, images = torch.randn(3, 1, 28, 28), torch.rand(3, 1, 28, 28)
+    named = losses.reconstruction_nll(logits, images, "mean-squared-error")
+    assert torch.allclose(named, (images - logits.sigmoid()).square().mean((1, 2, 3)))

@@ -310,3 +310,36 @@ def test_the_layer_table_of_a_plain_autoencoder_has_no_second_head(images):
     rows = layer_table(build_vae("dense", 3, variational=False), images)
     assert "μ head" in [part for part, *_ in rows]
     assert "log σ² head" not in [part for part, *_ in rows]
+
+
+@pytest.mark.parametrize("body", models.BODIES)
+def test_a_label_changes_what_is_encoded_and_decoded(body):
+    model = build_vae(body, 3, classes=10).eval()
+    images, z = torch.rand(4, 1, 28, 28), torch.randn(4, 3)
+    ones, twos = torch.ones(4, dtype=torch.int64), torch.full((4,), 2)
+    with torch.inference_mode():
+        assert not torch.equal(model.encode(images, ones)[0], model.encode(images, twos)[0])
+        assert not torch.equal(model.encode(images, ones)[1], model.encode(images, twos)[1])
+        assert not torch.equal(model.decode(z, ones), model.decode(z, twos))
+        assert model.decode(z, ones).shape == (4, 1, 28, 28)
+        assert model.sample(4, torch.Generator().manual_seed(0), twos).shape == (4, 1, 28, 28)
+
+
+def test_labels_cost_a_weight_for_each_class_where_they_enter():
+    plain, conditional = build_vae("dense", 2), build_vae("dense", 2, classes=10)
+    more = parameter_count(conditional) - parameter_count(plain)
+    assert more == 10 * 400 + 2 * (10 * 2)  # the decoder's first layer, and both heads
+
+
+def test_a_conditional_model_without_labels_asks_for_them():
+    model = build_vae("dense", 2, classes=10)
+    for call in (lambda: model(torch.rand(2, 1, 28, 28)), lambda: model.sample(2)):
+        with pytest.raises(ValueError, match="a model of 10 classes needs labels"):
+            call()
+
+
+def test_an_unconditional_model_does_not_look_at_labels():
+    model, images = build_vae("dense", 2).eval(), torch.rand(3, 1, 28, 28)
+    with torch.inference_mode():
+        a, b = (model.encode(images, labels)[0] for labels in (None, torch.tensor([1, 2, 3])))
+    assert torch.equal(a, b)

@@ -5,9 +5,11 @@ import math
 import pytest
 import torch
 
+from vae_helpers.losses import kl_divergence
 from vae_helpers.metrics.posterior import (
     active_units,
     latent_statistics,
+    mutual_information,
     neighbour_accuracy,
     silhouette,
 )
@@ -81,3 +83,35 @@ def test_wrong_codes_are_refused():
         active_units(torch.zeros(1, 2))
     with pytest.raises(ValueError, match="5 known codes for 10 neighbours"):
         neighbour_accuracy(normal(5, 2), torch.zeros(5), normal(5, 2), torch.zeros(5))
+
+
+def test_a_collapsed_posterior_tells_nothing():
+    nothing = torch.zeros(500, 3)
+    assert mutual_information(nothing, nothing) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("width", [0.5, 1.0, 2.0])
+def test_information_of_a_gaussian_channel_is_shannons(width):
+    generator = torch.Generator().manual_seed(0)
+    mu = width * torch.randn(4_000, 1, generator=generator)
+    found = mutual_information(mu, torch.zeros_like(mu), generator)
+    assert found == pytest.approx(0.5 * math.log(1 + width**2), abs=0.04)
+
+
+@pytest.mark.parametrize("width", [math.nan, -math.inf])
+def test_information_of_no_posterior_is_refused(width):
+    with pytest.raises(ValueError, match="not finite"):
+        mutual_information(torch.randn(50, 2), torch.full((50, 2), width))
+
+
+def test_information_never_exceeds_the_log_of_the_count():
+    generator = torch.Generator().manual_seed(0)
+    mu = 100 * torch.randn(300, 4, generator=generator)
+    found = mutual_information(mu, torch.full_like(mu, -4.0), generator)
+    assert found == pytest.approx(math.log(300), abs=1e-3)
+
+
+def test_information_is_below_the_kl():
+    generator = torch.Generator().manual_seed(0)
+    mu, log_var = 1 + torch.randn(1_000, 2, generator=generator), torch.full((1_000, 2), -1.0)
+    assert mutual_information(mu, log_var, generator) < float(kl_divergence(mu, log_var).mean())

@@ -10,6 +10,7 @@ from PIL import Image
 
 from vae_helpers import report
 from vae_helpers.report import RequirementError, finding, requirement, show, table
+from vae_helpers.runs import RUNS
 
 
 @pytest.fixture
@@ -213,3 +214,12 @@ def test_no_cell_can_break_the_table(shown, cell, read):
     rendered = MarkdownIt().enable("table").render(shown[0]["text/markdown"])
     found = [html.unescape(text) for text in re.findall(r"<t[hd][^>]*>(.*)</t[hd]>", rendered)]
     assert found == [read, "n", read, "1", "x", "2"]
+
+
+def test_every_reference_fits_a_run_and_its_own_parts():
+    for name, one in report.references().items():
+        run = RUNS[name]
+        assert one["split"] in ("train", "test")
+        if "parts" in one:
+            reconstruction, kl = one["parts"]
+            assert one["value"] == pytest.approx(reconstruction + run.beta * kl, abs=0.02)

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from vae_helpers import data, runs
+from vae_helpers.losses import LIKELIHOODS
 from vae_helpers.models import BODIES
 from vae_helpers.storage import CheckpointError, load_tensors, save_tensors
-from vae_helpers.training import SCHEDULES
+from vae_helpers.training import SCHEDULES, evaluate
 
 
 @pytest.fixture
@@ -35,6 +36,9 @@ def test_runs_are_filed_under_their_names_and_can_be_built():
         assert runs.build(run) is not None
         assert run.schedule in SCHEDULES
         assert 0 < run.train_share <= 1
+        assert run.dataset in data.DATASETS
+        assert run.annealing in runs.ANNEALING
+        assert run.likelihood in LIKELIHOODS
 
 
 def test_the_standard_run_is_what_the_book_says():
@@ -163,7 +167,7 @@ def test_the_digest_follows_the_weights(checkpoint):
     before = runs.load(path, run, digest).digest
 
     def nudge(tensors, header):
-        tensors["model.encoder.mu.bias"][0] += 1e-6
+        tensors["model.encoder.mu.bias"][0] += 1e-3  # the weights are stored in half precision
 
     rewritten(path, nudge)
     assert runs.load(path, run, digest).digest != before
@@ -203,3 +207,48 @@ def test_two_processes_wanting_one_run_train_it_once(tmp_path):
     assert sorted(count for count, _ in answers) == ["0", "1"]
     assert answers[0][1] == answers[1][1]
     assert len(list(Path(tmp_path, "assets", "checkpoints").iterdir())) == 1
+
+
+def test_a_conditional_run_keeps_pictures_under_their_labels(smoke):
+    one = runs.trained("conditional2")
+    assert one.model.classes == 10
+    assert one.snapshots["001.samples"].shape == (8, 1, 28, 28)
+
+
+def test_a_run_of_digits_is_trained_on_them(smoke):
+    one = runs.trained("mnist-dense2")
+    digits = data.load("test", "mnist")
+    assert one.history.curve("test")[-1] == pytest.approx(
+        float(runs.evaluate(one.model, digits)["total"].mean()), abs=0.01
+    )
+
+
+def test_a_recipe_is_all_that_training_takes_from_a_run():
+    run = replace(
+        runs.RUNS["dense2"],
+        likelihood="mean-squared-error",
+        beta=3.0,
+        annealing="linear",
+        free_bits=0.5,
+    )
+    recipe = runs.recipe(run)
+    assert recipe["loss"].keywords == {"likelihood": "mean-squared-error", "free_bits": 0.5}
+    assert [recipe["beta"](at) for at in (0.0, 0.25, 0.5, 1.0)] == [0.0, 1.5, 3.0, 3.0]
+    assert {name: recipe[name] for name in ("epochs", "batch_size", "lr", "seed")} == {
+        "epochs": 30,
+        "batch_size": 128,
+        "lr": 4e-3,
+        "seed": 42,
+    }
+
+
+@pytest.mark.parametrize("name", ["residual32", "conv2-beta-0.5", "conditional2"])
+def test_half_precision_costs_nothing(real_data, name):
+    one, test = runs.trained(name), real_data.load("test")
+    now = float(evaluate(one.model, test, beta=one.run.beta)["total"].double().mean())
+    assert now == pytest.approx(one.history.curve("test")[-1], abs=0.01)  # with full weights
+
+
+def test_counters_are_stored_as_they_are():
+    assert runs._halved(torch.tensor([70_001])).item() == 70_001
+    assert runs._halved(torch.tensor([0.5])).dtype == torch.float16

@@ -344,3 +344,23 @@ def test_evaluation_is_per_image_deterministic_and_leaves_the_model_as_it_was():
     assert torch.equal(evaluate(model, DATA)["total"], evaluate(model, DATA)["total"])
     assert model.training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_the_total_counts_free_bits_and_the_terms_do_not():
+    model = build_vae("dense", 3).eval()
+    images, labels = DATA[:8]
+    terms = [
+        vae_loss(model, images, labels, generator=torch.Generator().manual_seed(0), free_bits=free)
+        for free in (0.0, 5.0)
+    ]
+    assert torch.equal(terms[0]["kl"], terms[1]["kl"])
+    assert torch.allclose(terms[1]["total"], terms[1]["reconstruction"] + 15)  # 3 × 5 > its KL
+    assert torch.allclose(terms[0]["total"], terms[0]["reconstruction"] + terms[0]["kl"])
+
+
+def test_a_conditional_model_learns_with_its_labels():
+    model = build_vae("dense", 2, classes=10)
+    history, _ = fit(model, DATA.subset(slice(128)), epochs=3, batch_size=32, progress=False)
+    assert history.curve("train")[-1] < history.curve("train")[0]
+    shuffled = DATA.subset(slice(128))
+    assert "total" in evaluate(model, shuffled)

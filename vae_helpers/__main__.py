@@ -1,4 +1,4 @@
-"""The command line: ``python -m vae_helpers book | chapters | data | train | measure``."""
+"""The command line: ``python -m vae_helpers book | chapters | data | train | measure | sweep``."""
 
 import argparse
 import os
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     one = commands.add_parser("train", help="train models of the book, resuming unfinished ones")
     which = one.add_mutually_exclusive_group(required=True)
     which.add_argument("names", nargs="*", default=[], metavar="NAME")
-    which.add_argument("--all", action="store_true")
+    which.add_argument("--all", action="store_true", help="all but the classifier")
     one.set_defaults(run=train)
 
     one = commands.add_parser("measure", help="make the tables of costly numbers, resuming")
@@ -36,6 +36,12 @@ def main(argv: list[str] | None = None) -> int:
     which.add_argument("names", nargs="*", default=[], metavar="TABLE")
     which.add_argument("--all", action="store_true")
     one.set_defaults(run=measure)
+
+    one = commands.add_parser("sweep", help="train what only numbers are kept of, resuming")
+    which = one.add_mutually_exclusive_group(required=True)
+    which.add_argument("names", nargs="*", default=[], metavar="TABLE")
+    which.add_argument("--all", action="store_true")
+    one.set_defaults(run=sweep)
 
     arguments = parser.parse_args(argv)
     try:
@@ -90,7 +96,8 @@ def train(arguments) -> int:
     from vae_helpers.storage import CheckpointError
     from vae_helpers.training import TrainingError
 
-    names = list(runs.RUNS) if arguments.all else arguments.names
+    every = [name for name, run in runs.RUNS.items() if run.kind != "classifier"]
+    names = every if arguments.all else arguments.names
     if unknown := [name for name in names if name not in runs.RUNS]:
         print(f"no run {', '.join(unknown)}; choose from {', '.join(runs.RUNS)}", file=sys.stderr)
         return 2
@@ -104,20 +111,33 @@ def train(arguments) -> int:
 
 
 def measure(arguments) -> int:
-    """Make tables by name, and say where they are."""
+    """Make tables of the book's models by name, and say where they are."""
+    from vae_helpers import measurements
+
+    return _tables([*measurements.TABLES, measurements.EMBEDDINGS], arguments)
+
+
+def sweep(arguments) -> int:
+    """Make tables of trainings by name, and say where they are."""
+    from vae_helpers import sweeps
+
+    return _tables(list(sweeps.TABLES), arguments)
+
+
+def _tables(known: list[str], arguments) -> int:
     from vae_helpers import measurements
     from vae_helpers.data import DataError
     from vae_helpers.storage import CheckpointError
+    from vae_helpers.training import TrainingError
 
-    tables = [*measurements.TABLES, "embeddings"]
-    names = tables if arguments.all else arguments.names
-    if unknown := [name for name in names if name not in tables]:
-        print(f"no table {', '.join(unknown)}; choose from {', '.join(tables)}", file=sys.stderr)
+    names = known if arguments.all else arguments.names
+    if unknown := [name for name in names if name not in known]:
+        print(f"no table {', '.join(unknown)}; choose from {', '.join(known)}", file=sys.stderr)
         return 2
     try:
         for name in names:
             print(f"{name}: {measurements.measure(name)}")
-    except (DataError, CheckpointError) as error:
+    except (DataError, CheckpointError, TrainingError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -33,6 +33,7 @@ DIGIT_CLASSES = tuple("0123456789")
 CLASSES = {"FashionMNIST": FASHION_CLASSES, "MNIST": DIGIT_CLASSES}
 PARTS = {"train": "train", "test": "t10k"}
 SMOKE_IMAGES = {"train": 1_000, "test": 500}
+GARMENTS = {"train": 20_000, "test": 2_000}
 CSV_COLUMNS = ["label", *(f"pixel{i}" for i in range(1, 785))]
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer before a mirror counts as unreachable
 
@@ -171,14 +172,24 @@ class ImageDataset:
         )
 
 
-def load(split: str) -> ImageDataset:
-    """The book's images, ``train`` or ``test``: Fashion-MNIST, or garments in the smoke profile."""
-    return _drawn(split) if settings().smoke else fashion_mnist(split)
+def load(split: str, name: str = "fashion-mnist") -> ImageDataset:
+    """The book's images, ``train`` or ``test``; in the smoke profile, drawn garments.
+
+    name: ``fashion-mnist``, ``mnist`` or ``garments``. Raises KeyError for another one.
+    """
+    if name not in DATASETS:
+        raise KeyError(f"no dataset {name!r}; choose one of {', '.join(DATASETS)}")
+    if settings().smoke:
+        # Other seeds for another dataset: it shall not be the same one by another name.
+        return _drawn(
+            SMOKE_IMAGES[split], list(PARTS).index(split) + 2 * list(DATASETS).index(name)
+        )
+    return DATASETS[name](split)
 
 
-@lru_cache(maxsize=2)
-def _drawn(split: str) -> ImageDataset:
-    return garments(SMOKE_IMAGES[split], seed=list(PARTS).index(split))
+@lru_cache(maxsize=6)
+def _drawn(count: int, seed: int) -> ImageDataset:
+    return garments(count, seed)
 
 
 def fashion_mnist(split: str) -> ImageDataset:
@@ -192,6 +203,13 @@ def fashion_mnist(split: str) -> ImageDataset:
 def mnist(split: str) -> ImageDataset:
     """MNIST (LeCun et al. 1998): 60,000 ``train`` or 10,000 ``test`` digits, found likewise."""
     return _read("MNIST", split)
+
+
+DATASETS = {
+    "fashion-mnist": fashion_mnist,
+    "mnist": mnist,
+    "garments": lambda split: _drawn(GARMENTS[split], list(PARTS).index(split)),
+}
 
 
 def garments(n: int, seed: int = 0) -> ImageDataset:

@@ -3,7 +3,7 @@
 Figures are made without pyplot, so none lingers; captions and alt texts stand in the chapters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from scipy.stats import chi
 from torch import Tensor
 
@@ -396,13 +396,11 @@ def latent_maps(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]
         for i, label in enumerate(shown):
             mine = codes[labels == label].numpy()
             ax.plot(*mine.T, MARKERS[i], ms=2.5, color=COLORS[i], alpha=0.5, mew=0)
-        if not crowded:
-            for label in shown:
-                middle = codes[labels == label].median(0).values
-                ax.text(*middle.tolist(), names[label], size=9, ha="center", bbox=_LABEL)
         ax.set(xlabel=title)
         ax.tick_params(labelsize=8)
         ax.set_aspect("equal", adjustable="datalim")
+        if not crowded:
+            _name_classes(ax, codes, labels, names)
     if crowded:
         handles = [
             Line2D([], [], ls="", marker=MARKERS[i], color=COLORS[i], label=names[label])
@@ -410,6 +408,20 @@ def latent_maps(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=9)
     return figure
+
+
+def _name_classes(ax: Axes, codes: Tensor, labels: Tensor, names: Sequence[str]) -> None:
+    """Each class's name at its median, or as far below it as names above leave room."""
+    medians = {int(i): codes[labels == i].median(0).values.tolist() for i in labels.unique()}
+    width, height = (abs(b - a) for a, b in (ax.get_xlim(), ax.get_ylim()))
+    placed = []  # middles and half widths
+    for i, (x, y) in sorted(medians.items(), key=lambda item: -item[1][1]):
+        half = 0.009 * width * len(names[i]) + 0.01 * width
+        for other_x, other_y, other_half in placed:
+            if abs(x - other_x) < half + other_half and abs(y - other_y) < 0.045 * height:
+                y = other_y - 0.045 * height
+        placed.append((x, y, half))
+        ax.text(x, y, names[i], size=9, ha="center", va="center", bbox=_LABEL)
 
 
 def _crowded(codes: Tensor, labels: Tensor) -> bool:
@@ -617,4 +629,148 @@ def sweep(panels: Mapping[str, Mapping[float, Estimate]], xlabel: str, mark: flo
         ax.set(ylabel=label, ylim=(0, None))
     for ax in axes[-1]:
         ax.set_xlabel(xlabel)
+    return figure
+
+
+# --- comparisons -------------------------------------------------------------------------------
+
+
+def gallery(rows: Mapping[str, tuple[Tensor, Tensor]], columns: tuple[str, str]) -> Figure:
+    """Two strips of pictures ``(N, 1, 28, 28)`` a row, each row with its name, both columns too."""
+    height = 0.4 + 0.4 * len(rows)
+    figure, axes = _axes(1, 2, height=height)
+    strips = zip(*rows.values(), strict=True)
+    for ax, strip, title in zip(axes[0], strips, columns, strict=True):
+        _picture(ax, _mosaic(torch.cat(strip), columns=len(strip[0])))
+        ax.set_title(title, size="medium", pad=4)
+    at = 13.5 + 29 * np.arange(len(rows))
+    axes[0, 0].set_yticks(at, rows, size=9)
+    axes[0, 0].tick_params(axis="y", length=0)
+    return figure
+
+
+def picture_table(rows: Mapping[str, Tensor], columns: Sequence[str]) -> Figure:
+    """Rows of pictures ``(N, 1, 28, 28)``, each with its name, under ``columns`` of N names."""
+    figure, axes = _axes(1, 1, height=0.9 + 6.0 * len(rows) / len(columns))
+    _picture(axes[0, 0], _mosaic(torch.cat(list(rows.values())), columns=len(columns)))
+    axes[0, 0].xaxis.tick_top()
+    axes[0, 0].set_xticks(13.5 + 29 * np.arange(len(columns)), columns, size=8, rotation=30)
+    for label in axes[0, 0].get_xticklabels():
+        label.set_ha("left")
+    axes[0, 0].set_yticks(13.5 + 29 * np.arange(len(rows)), rows, size=9)
+    axes[0, 0].tick_params(length=0)
+    return figure
+
+
+def rate_distortion(
+    points: Mapping[str, tuple[float, float]], path: Sequence[tuple[float, float]] = ()
+) -> Figure:
+    """KL (rate) against reconstruction (distortion) in nats, each point with its name.
+
+    Grey lines join equal sums, that is, equal −ELBO. ``path`` is drawn as a curve below.
+    """
+    figure, axes = _axes(1, 1, height=4.6)
+    ax = axes[0, 0]
+    if path:
+        ax.plot(*zip(*path, strict=True), "-", color="0.6", lw=1.5, zorder=1)
+    rates, distortions = zip(*[*points.values(), *path], strict=True)
+    for i, (name, (rate, distortion)) in enumerate(points.items()):
+        color = COLORS[(i + i // 10) % 10]  # an eleventh model has its own pair, too
+        ax.plot(rate, distortion, MARKERS[i % 10], color=color, label=name)
+    ax.margins(0.1)
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    sums = np.add.outer(np.array(rates), 0) + np.array(distortions)
+    for total in MaxNLocator(6).tick_values(sums.min(), sums.max()):
+        ax.plot([left, right], [total - left, total - right], ":", color="0.7", lw=1, zorder=0)
+        at = np.clip(total - high, left, right)  # where the line leaves the picture on top
+        if low < total - at <= high:
+            ax.annotate(
+                f"{total:g}", (at, total - at), xytext=(3, -3), textcoords="offset points",
+                size=8, color="0.4", va="top",
+            )  # fmt: skip
+    ax.set(xlim=(left, right), ylim=(low, high))
+    ax.set(xlabel="rate: KL, nats per image", ylabel="distortion: reconstruction, nats")
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def curves_by_setting(
+    panels: Mapping[str, Mapping[str, Mapping[float, Estimate]]], xlabel: str, columns: int = 2
+) -> Figure:
+    """Measured values against a setting on a logarithmic axis: panel → series → setting → value.
+
+    Bars are standard deviations over seeds.
+    """
+    rows = -(-len(panels) // columns)
+    figure, axes = _axes(rows, columns, height=0.4 + 2.2 * rows, sharex=True)
+    for ax, (label, series) in zip(axes.flat, panels.items(), strict=False):
+        for i, (name, curve) in enumerate(series.items()):
+            ax.errorbar(
+                list(curve),
+                [one.value for one in curve.values()],
+                [one.error or 0 for one in curve.values()],
+                fmt=MARKERS[i] + DASHES[i % 4],
+                ms=4,
+                capsize=2,
+                color=COLORS[i],
+                label=name,
+            )
+        ax.set(ylabel=label, xscale="log")
+        settings = list(next(iter(series.values())))
+        if len(settings) <= 6:
+            ax.set_xticks(settings, [f"{at:g}" for at in settings])
+            ax.xaxis.set_minor_locator(NullLocator())
+    for ax in axes.flat[len(panels) :]:
+        ax.axis("off")
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
+    if len(next(iter(panels.values()))) > 1:
+        handles = axes[0, 0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside upper center", ncols=4)
+    return figure
+
+
+def kl_spectra(spectra: Mapping[str, Tensor]) -> Figure:
+    """KL of each latent dimension ``(d,)`` in nats, largest first: a line per model."""
+    figure, axes = _axes(1, 1, height=3.2)
+    for i, (name, kl) in enumerate(spectra.items()):
+        ordered = kl.sort(descending=True).values.clamp(min=1e-4)
+        axes[0, 0].plot(
+            range(1, len(kl) + 1), ordered, DASHES[i % 4] + MARKERS[i], color=COLORS[i], label=name
+        )
+    axes[0, 0].set(yscale="log", xlabel="latent dimensions, ordered by KL")
+    axes[0, 0].set(ylabel="KL, nats per image")
+    axes[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside upper center", ncols=4)
+    return figure
+
+
+def latent_plane(
+    values: Tensor, reach: float, codes: Tensor, labels: Tensor, names: Sequence[str], label: str
+) -> Figure:
+    """A value over the latent plane ``(n, n)`` from −reach to reach, with the classes' medians.
+
+    Rows of ``values`` run from the top, as ``latent.plane`` lays them out; NaN is left white. The
+    classes' names stand at the medians of codes ``(N, 2)``.
+    """
+    figure, axes = _axes(1, 1, height=5.6)
+    ax = axes[0, 0]
+    drawn = ax.imshow(values.numpy(), extent=(-reach, reach, -reach, reach), cmap="viridis")
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    _name_classes(ax, codes, labels, names)
+    ax.set(xlabel="first latent dimension", ylabel="second latent dimension")
+    ax.grid(False)
+    figure.colorbar(drawn, label=label, shrink=0.9)
+    return figure
+
+
+def beta_schedules(schedules: Mapping[str, Callable[[float], float]]) -> Figure:
+    """β over training's progress: a line per schedule."""
+    figure, axes = _axes(1, 1, height=2.4)
+    progress = np.linspace(0, 1, 401)
+    for i, (name, schedule) in enumerate(schedules.items()):
+        line = [schedule(at) for at in progress]
+        axes[0, 0].plot(progress, line, DASHES[i % 4], color=COLORS[i], label=name)
+    axes[0, 0].set(xlabel="progress of training", ylabel="β", ylim=(0, None))
+    figure.legend(loc="outside upper center", ncols=4)
     return figure

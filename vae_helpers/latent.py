@@ -16,15 +16,16 @@ EMBEDDINGS = ("t-SNE", "UMAP")
 def encode(model: VAE, data: ImageDataset) -> tuple[Tensor, Tensor]:
     """μ and log σ² ``(N, d)`` of every image, on the CPU."""
     device = model.encoder.mu.weight.device
-    parts = [model.encode(images.to(device)) for images, _ in data.batches(BATCH)]
+    parts = [model.encode(*batch) for batch in data.to(device).batches(BATCH)]
     return tuple(torch.cat(part).cpu() for part in zip(*parts, strict=True))
 
 
 @torch.inference_mode()
-def decode(model: VAE, latents: Tensor) -> Tensor:
+def decode(model: VAE, latents: Tensor, labels: Tensor | None = None) -> Tensor:
     """Images ``(N, 1, 28, 28)`` in [0, 1] of latents ``(N, d)``, on the CPU.
 
-    Raises ValueError where the latents have another size than the model's.
+    labels ``(N,)``: for a conditional model. Raises ValueError where the latents have another
+    size than the model's, or such a model gets no labels.
     """
     if latents.ndim != 2 or latents.shape[1] != model.latent:
         raise ValueError(
@@ -32,7 +33,15 @@ def decode(model: VAE, latents: Tensor) -> Tensor:
             f"give (N, {model.latent})"
         )
     device = model.encoder.mu.weight.device
-    return torch.cat([model.generate(part.to(device)).cpu() for part in latents.split(BATCH)])
+    if labels is None:
+        return torch.cat([model.generate(part.to(device)).cpu() for part in latents.split(BATCH)])
+    parts = zip(latents.split(BATCH), labels.split(BATCH), strict=True)
+    return torch.cat([model.generate(z.to(device), y.to(device)).cpu() for z, y in parts])
+
+
+def labels_for(model: VAE, count: int) -> Tensor | None:
+    """``count`` labels that go round the classes of a conditional model; None for any other."""
+    return torch.arange(count) % model.classes if model.classes else None
 
 
 def aggregate(model: VAE, data: ImageDataset, seed: int = 0) -> Tensor:
@@ -72,6 +81,27 @@ def manifold(columns: int = 15) -> Tensor:
     at = torch.special.ndtri((torch.arange(columns) + 0.5) / columns)
     down, across = torch.meshgrid(at.flip(0), at, indexing="ij")
     return torch.stack([across.flatten(), down.flatten()], dim=1)
+
+
+def plane(reach: float, columns: int) -> Tensor:
+    """A square grid of 2-D latents ``(columns², 2)``, −reach to reach: left to right, top down."""
+    at = torch.linspace(-reach, reach, columns)
+    down, across = torch.meshgrid(at.flip(0), at, indexing="ij")
+    return torch.stack([across.flatten(), down.flatten()], dim=1)
+
+
+def traverse(codes: Tensor, steps: int = 11, reach: float = 3.0) -> Tensor:
+    """Walks along each dimension of codes ``(N, d)``: latents ``(d, steps, d)``.
+
+    Each walk crosses the codes' mean, from −reach to reach times their standard deviation, while
+    the other dimensions stay at their means.
+    """
+    mean, deviation = codes.mean(0), codes.std(0)
+    at = torch.linspace(-reach, reach, steps)
+    walks = mean.expand(codes.shape[1], steps, -1).clone()
+    for dimension in range(codes.shape[1]):
+        walks[dimension, :, dimension] += at * deviation[dimension]
+    return walks
 
 
 def frozen(count: int, latent: int, sigma: float, seed: int) -> Tensor:

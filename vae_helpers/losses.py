@@ -36,7 +36,8 @@ def elbo_terms(
 def reconstruction_nll(logits: Tensor, images: Tensor, likelihood: str = "bernoulli") -> Tensor:
     """−log p(x|z), ``(B,)`` in nats, for ``logits`` and ``images`` of one shape ``(B, …)``.
 
-    likelihood: ``bernoulli``, ``continuous-bernoulli`` or ``gaussian`` (σ = 1).
+    likelihood: ``bernoulli``, ``continuous-bernoulli`` or ``gaussian`` (σ = 1); or
+    ``mean-squared-error``, which is not one and has no unit.
     Raises ValueError for another name or for shapes that differ.
     """
     if logits.shape != images.shape:
@@ -79,6 +80,7 @@ def mean_squared_error(logits: Tensor, images: Tensor) -> Tensor:
 
 LIKELIHOODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bernoulli": bernoulli_nll,
+    "mean-squared-error": mean_squared_error,  # none: what is often minimized in place of one
     "continuous-bernoulli": continuous_bernoulli_nll,
     "gaussian": lambda logits, images: gaussian_nll(torch.sigmoid(logits), images),
 }
@@ -114,10 +116,33 @@ def equivalent_beta(weight: float, sigma: float = 1.0, pixels: int = PIXELS) -> 
 
 
 def linear_warmup(beta: float, share: float) -> Callable[[float], float]:
-    """A β schedule: from 0 up to ``beta`` over the first ``share`` of training (Bowman 2016).
+    """A β schedule: 0 to ``beta`` over the first ``share`` of training (Sønderby et al. 2016).
 
     The schedule takes training's progress in [0, 1]. Raises ValueError if share is not in (0, 1].
     """
     if not 0 < share <= 1:
         raise ValueError(f"warm-up share {share}; give a number in (0, 1]")
     return lambda progress: beta * min(1.0, progress / share)
+
+
+def cyclical(beta: float, cycles: int = 4, share: float = 0.5) -> Callable[[float], float]:
+    """A β schedule of ``cycles`` equal parts, each a ``linear_warmup`` of its own (Fu et al. 2019).
+
+    Raises ValueError unless cycles is a whole number from 1 on and share is in (0, 1].
+    """
+    if cycles < 1 or cycles != int(cycles):
+        raise ValueError(f"{cycles} cycles of β; give a whole number from 1 on")
+    one = linear_warmup(beta, share)
+    # The end belongs to the last cycle, not to a new one.
+    return lambda progress: one(progress * cycles % 1.0 if progress < 1 else 1.0)
+
+
+def free_bits(mu: Tensor, log_var: Tensor, least: float) -> Tensor:
+    """Σⱼ max(λ, mean KLⱼ): the KL that training feels, with ``least`` = λ nats a dimension free.
+
+    A scalar: the mean over the batch is taken before the maximum, so that a dimension may stay
+    below λ for some images (Kingma et al. 2016, eq. 15). Raises ValueError for λ < 0.
+    """
+    if least < 0:
+        raise ValueError(f"{least} free nats a dimension; give 0 or more")
+    return kl_per_dimension(mu, log_var).mean(0).clamp(min=least).sum()

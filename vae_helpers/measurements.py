@@ -1,41 +1,48 @@
-"""Costly numbers, measured once by a command, stored as tables, and spot-checked by chapters.
+"""Costly numbers of the book's models: what they are, and the tables they stand in.
 
-A table is a list of rows; a row is a configuration, what was measured for it, and a digest of the
-models and data it was measured on, so that it can be measured again on its own: a new model adds
-rows and leaves the others. ``python -m vae_helpers measure NAME`` makes what is missing or stale,
-and can be interrupted and called again.
+``python -m vae_helpers measure NAME`` makes what is missing or stale of a table.
 """
 
-import json
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from vae_helpers import corruptions, data, latent, runs, samplers
+from vae_helpers import corruptions, data, judge, latent, runs, samplers, sweeps, tables
 from vae_helpers.classifier import build_untrained, in_batches
-from vae_helpers.files import write_atomically
 from vae_helpers.metrics.frechet import frechet, kernel_distances, neighbour_scores
 from vae_helpers.metrics.images import diversity, sharpness
 from vae_helpers.metrics.likelihood import bound_of_weights, log_weights
-from vae_helpers.results import Estimate, ResultError
+from vae_helpers.results import ResultError
 from vae_helpers.settings import settings
-from vae_helpers.storage import digest_json, hardware, load_tensors, save_tensors, versions
+from vae_helpers.storage import digest_json, load_tensors, save_tensors, versions
+from vae_helpers.tables import Table, over_seeds
+from vae_helpers.training import fit
 
-COUNT = 10_000  # images on each side of a Fréchet distance
+__all__ = ["over_seeds"]  # for chapters, beside ``measured`` and ``check``
+TIMED_STEPS = 50
 TOY_COUNT = 1_000
 DIVERSITY_COUNT = 1_000
 LIKELIHOOD_IMAGES = 20  # images a row of the likelihood table holds
 LIKELIHOOD_ROWS = 50
 BOUNDS = (1, 10, 100, 1_000)
-VAES = tuple(  # of the models of three classes, one: to show what it costs to lack the others
-    name for name, run in runs.RUNS.items() if run.kind == "vae" and run.beta == 1
+VAES = (  # of chapters 2 to 9; the last one to show what it costs to lack classes
+    "conv16",
+    "conv16-one-cycle",
+    "dense20-validated",
+    "dense2",
+    "conv16-validated",
+    "beta-1",
+)
+MODELS = tuple(  # all that know every class of Fashion-MNIST
+    name
+    for name, run in runs.RUNS.items()
+    if run.kind == "vae" and run.dataset == "fashion-mnist" and not run.classes
 )
 EX_POST = ("conv16-validated", "autoencoder16")
 STRENGTHS = {
@@ -47,11 +54,36 @@ SIZES = (500, 1_000, 2_000, 5_000, 10_000)
 SIGMAS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 EMBEDDINGS = "embeddings"
 EMBEDDED = 2_000  # test images in a t-SNE or UMAP picture
-CLOSE = 0.01  # how far a row measured here may be from the stored one, as a share of it
 COMMAND = "python -m vae_helpers measure"
 
 
 # --- what is measured ---------------------------------------------------------------------------
+
+
+def model_scores(run: str) -> dict[str, float]:
+    """A VAE of the book on the test images: its terms of the ELBO in nats, and what it minimized.
+
+    The same for every objective: a model trained on another likelihood is judged by Bernoulli's.
+    """
+    one = runs.trained(run)
+    return sweeps.scores(one.model, one.run)
+
+
+def training_time(run: str) -> dict[str, float]:
+    """Seconds that training that run takes here, from the median of fifty of its steps."""
+    one = runs.find_run(run)
+    images, _ = runs.training_images(one)
+    clock = []
+
+    def tick(model, step: int) -> dict:
+        clock.append(time.perf_counter())
+        return {}
+
+    some = images.subset(slice(TIMED_STEPS * one.batch_size))
+    recipe = runs.recipe(one) | {"epochs": 1}
+    fit(runs.build(one), some, **recipe, snapshot=tick, progress=False)
+    steps = one.epochs * math.ceil(len(images) / one.batch_size)
+    return {"seconds": float(np.median(np.diff(clock))) * steps}
 
 
 def sample_quality(run: str, sampler: str, seed: int) -> dict[str, float]:
@@ -60,10 +92,37 @@ def sample_quality(run: str, sampler: str, seed: int) -> dict[str, float]:
     sampler: ``prior``, ``gaussian`` or ``mixture``, the latter two fitted to codes of the images
     the run was trained on; or ``real`` of the run ``training images``: as many of those.
     """
-    made, reference = _sample_features(run, sampler, seed), _reference()
-    kid = kernel_distances(reference, made, size=min(1_000, len(made)), seed=seed)
-    scores = neighbour_scores(reference, made) if seed == 0 else {}
-    return {"frechet": frechet(reference, made), "kid": float(kid.mean())} | scores
+    made, real = _sample_features(run, sampler, seed), judge.reference()
+    kid = kernel_distances(real, made, size=min(1_000, len(made)), seed=seed)
+    scores = neighbour_scores(real, made) if seed == 0 else {}
+    return {"frechet": frechet(real, made), "kid": float(kid.mean())} | scores
+
+
+def class_samples(label: int, seed: int) -> dict[str, float]:
+    """Samples of one class from the conditional model: what the judge calls them, and how far off.
+
+    As many as there are test images of the class; ``called 0`` … are the shares of the judge's
+    answers. For comparison, ``real`` is the share of the test images that it recognizes, and
+    ``floor`` the distance of as many training images from the test images.
+    """
+    model, real, pool = runs.trained("conditional2").model, data.load("test"), data.load("train")
+    if not settings().smoke:  # whose classes have fewer images than the judge has features
+        real, pool = real.only([label]), pool.only([label])
+    latents = latent.frozen(len(real), model.latent, 1.0, seed)
+    made = judge.features(latent.decode(model, latents, torch.full((len(real),), label)))
+    seen = judge.features(real[:][0])
+    training = _some(pool, len(real), seed)
+    called, right = (
+        in_batches(judge.network().probabilities_of, torch.from_numpy(what)).argmax(1)
+        for what in (made, seen)
+    )
+    shares = torch.bincount(called, minlength=model.classes).double() / len(called)
+    return {
+        "accuracy": float(shares[label]),
+        "real": float((right == label).double().mean()),
+        "frechet": frechet(seen, made),
+        "floor": frechet(seen, judge.features(training[:][0])),
+    } | {f"called {i}": float(share) for i, share in enumerate(shares)}
 
 
 def corruption_score(features: str, kind: str, strength: float) -> dict[str, float]:
@@ -72,17 +131,16 @@ def corruption_score(features: str, kind: str, strength: float) -> dict[str, flo
     features: ``trained`` on 10,000 images, or ``untrained`` on 1,000. kind: a corruption, or
     ``samples`` of the standard run instead of training images.
     """
-    count = _count() if features == "trained" else min(TOY_COUNT, _count())
+    count = judge.count() if features == "trained" else min(TOY_COUNT, judge.count())
     if kind == "samples":
         made = sampled("conv16", "prior", seed=0)[:count]
     else:
         clean = _some(data.load("train"), count, seed=0)[:][0]
         made = corruptions.corrupted(clean, kind, strength)
     if features == "trained":
-        network, real = _classifier().features, _reference()
-    else:
-        network = build_untrained().eval()
-        real = in_batches(network, _some(data.load("test"), count, seed=0)[:][0]).numpy()
+        return {"frechet": judge.distance(made)}
+    network = build_untrained().eval()
+    real = in_batches(network, _some(data.load("test"), count, seed=0)[:][0]).numpy()
     return {"frechet": frechet(real, in_batches(network, made).numpy())}
 
 
@@ -93,20 +151,20 @@ def size_bias(made: str, size: int, seed: int) -> dict[str, float]:
     """
     features = _sample_features(made, "real" if made == "training images" else "prior", 0)
     chosen = np.random.default_rng(seed).permutation(len(features))[:size]
-    return {"frechet": frechet(_reference(), features[chosen])}
+    return {"frechet": frechet(judge.reference(), features[chosen])}
 
 
 def frozen_quality(sigma: float, seed: int) -> dict[str, float]:
     """Samples of the standard run from z ~ N(0, σ²I): 10,000 of them, diversity of 1,000."""
-    model, judge = runs.trained("conv16").model, _classifier()
-    made = latent.decode(model, latent.frozen(_count(), model.latent, sigma, seed))
-    features = in_batches(judge.features, made)
-    confidence = in_batches(judge.probabilities_of, features).max(1).values
+    model = runs.trained("conv16").model
+    made = latent.decode(model, latent.frozen(judge.count(), model.latent, sigma, seed))
+    features = judge.features(made)
+    probabilities = in_batches(judge.network().probabilities_of, torch.from_numpy(features))
     return {
         "diversity": diversity(made[:DIVERSITY_COUNT])[0],
         "sharpness": float(sharpness(made).mean()),
-        "confidence": float(confidence.double().mean()),
-        "frechet": frechet(_reference(), features.numpy()),
+        "confidence": float(probabilities.max(1).values.double().mean()),
+        "frechet": frechet(judge.reference(), features),
     }
 
 
@@ -130,9 +188,13 @@ def likelihood(part: int) -> dict[str, float]:
 
 
 def sampled(run: str, sampler: str, seed: int) -> Tensor:
-    """As many images ``(N, 1, 28, 28)`` as there are test images, from that run and sampler."""
-    latents = make_sampler(run, sampler)(_count(), torch.Generator().manual_seed(seed))
-    return latent.decode(runs.trained(run).model, latents)
+    """As many images ``(N, 1, 28, 28)`` as there are test images, from that run and sampler.
+
+    Of a conditional run, as many of each class.
+    """
+    model = runs.trained(run).model
+    latents = make_sampler(run, sampler)(judge.count(), torch.Generator().manual_seed(seed))
+    return latent.decode(model, latents, latent.labels_for(model, len(latents)))
 
 
 @lru_cache(maxsize=8)
@@ -153,20 +215,8 @@ def make_sampler(run: str, sampler: str) -> samplers.Sampler:
 @lru_cache(maxsize=2)
 def _sample_features(run: str, sampler: str, seed: int) -> np.ndarray:
     if sampler == "real":
-        images = _some(data.load("train"), _count(), seed)[:][0]
-    else:
-        images = sampled(run, sampler, seed)
-    return in_batches(_classifier().features, images).numpy()
-
-
-@lru_cache(maxsize=1)
-def _reference() -> np.ndarray:
-    return in_batches(_classifier().features, data.load("test")[:COUNT][0]).numpy()
-
-
-@lru_cache(maxsize=1)
-def _classifier():
-    return runs.trained("classifier").model
+        return judge.features(_some(data.load("train"), judge.count(), seed)[:][0])
+    return judge.features(sampled(run, sampler, seed))
 
 
 def _some(images: data.ImageDataset, count: int, seed: int) -> data.ImageDataset:
@@ -174,20 +224,7 @@ def _some(images: data.ImageDataset, count: int, seed: int) -> data.ImageDataset
     return images.subset(order[:count])
 
 
-def _count() -> int:
-    return min(COUNT, len(data.load("test")))
-
-
 # --- tables -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Table:
-    """What is measured for which configurations, and the runs that one of them needs."""
-
-    row: Callable[..., dict[str, float]]
-    configurations: Callable[[], Iterable[dict]]
-    runs: Callable[[dict], tuple[str, ...]]
 
 
 def _seeds() -> range:
@@ -195,7 +232,8 @@ def _seeds() -> range:
 
 
 def _sample_configurations() -> Iterable[dict]:
-    pairs = [("training images", "real"), *((name, "prior") for name in (*VAES, "autoencoder16"))]
+    names = dict.fromkeys((*VAES, "autoencoder16", *MODELS))
+    pairs = [("training images", "real"), *((name, "prior") for name in names)]
     pairs += [(name, sampler) for name in EX_POST for sampler in ("gaussian", "mixture")]
     return [{"run": r, "sampler": s, "seed": seed} for r, s in pairs for seed in _seeds()]
 
@@ -215,70 +253,92 @@ def _corruption_configurations() -> Iterable[dict]:
 
 
 TABLES = {
-    "samples": Table(sample_quality, _sample_configurations, _sample_runs),
-    "corruptions": Table(
-        corruption_score, _corruption_configurations, lambda _: ("conv16", "classifier")
-    ),
-    "sizes": Table(
-        size_bias,
-        lambda: [
-            {"made": made, "size": size, "seed": seed}
-            for made in ("conv16", "training images")
-            for size in SIZES
-            for seed in _seeds()
-        ],
-        lambda _: ("conv16", "classifier"),
-    ),
-    "frozen": Table(
-        frozen_quality,
-        lambda: [{"sigma": sigma, "seed": seed} for sigma in SIGMAS for seed in _seeds()],
-        lambda _: ("conv16", "classifier"),
-    ),
-    "likelihood": Table(
-        likelihood,
-        lambda: [{"part": part} for part in range(2 if settings().smoke else LIKELIHOOD_ROWS)],
-        lambda _: ("conv16",),
-    ),
+    table.name: table
+    for table in (
+        Table(
+            "models",
+            COMMAND,
+            model_scores,
+            lambda: [{"run": name} for name in MODELS],
+            lambda configuration: (configuration["run"],),
+        ),
+        Table(
+            "speed",
+            COMMAND,
+            training_time,
+            lambda: [{"run": name} for name in MODELS],
+            lambda configuration: (configuration["run"],),
+        ),
+        Table("samples", COMMAND, sample_quality, _sample_configurations, _sample_runs),
+        Table(
+            "classes",
+            COMMAND,
+            class_samples,
+            lambda: [
+                {"label": label, "seed": seed}
+                for label in range(len(data.FASHION_CLASSES))
+                for seed in _seeds()
+            ],
+            lambda _: ("conditional2", "classifier"),
+        ),
+        Table(
+            "corruptions",
+            COMMAND,
+            corruption_score,
+            _corruption_configurations,
+            lambda _: ("conv16", "classifier"),
+        ),
+        Table(
+            "sizes",
+            COMMAND,
+            size_bias,
+            lambda: [
+                {"made": made, "size": size, "seed": seed}
+                for made in ("conv16", "training images")
+                for size in SIZES
+                for seed in _seeds()
+            ],
+            lambda _: ("conv16", "classifier"),
+        ),
+        Table(
+            "frozen",
+            COMMAND,
+            frozen_quality,
+            lambda: [{"sigma": sigma, "seed": seed} for sigma in SIGMAS for seed in _seeds()],
+            lambda _: ("conv16", "classifier"),
+        ),
+        Table(
+            "likelihood",
+            COMMAND,
+            likelihood,
+            lambda: [{"part": part} for part in range(2 if settings().smoke else LIKELIHOOD_ROWS)],
+            lambda _: ("conv16",),
+        ),
+    )
 }
 
 
 def measured(name: str) -> list[dict]:
-    """The rows of that table, as stored; measured first in smoke runs and retrained ones.
-
-    Raises ResultError where the table is missing, or belongs to other models, data or
-    configurations.
-    """
-    if settings().smoke or settings().retrain:
-        measure(name)
-    rows = _rows(_path(name))
-    current = _current(name, rows)
-    wanted = list(TABLES[name].configurations())
-    if len(current) < len(wanted):
-        raise ResultError(
-            f"the table {name!r} has {len(current)} of the {len(wanted)} rows that belong to these "
-            f"models and data; run `{COMMAND} {name}`"
-        )
-    return current
+    """The rows of the table of that name, see ``tables.measured``; KeyError where there is none."""
+    return tables.measured(find_table(name))
 
 
 def check(name: str, **configuration) -> dict:
-    """Measure one row of that table again, here; return the stored one.
+    """One row of the table of that name, measured again here, see ``tables.check``."""
+    return tables.check(find_table(name), **configuration)
 
-    Raises ResultError where a number is off by more than 1 %, and KeyError for a configuration
-    that the table does not have. Smoke runs and retrained ones have measured it themselves.
-    """
-    rows = [row for row in measured(name) if configuration.items() <= row.items()]
-    if len(rows) != 1:
-        raise KeyError(f"{len(rows)} rows of {name!r} have {configuration}; name one of them")
-    if settings().smoke or settings().retrain:
-        return rows[0]
-    for what, value in TABLES[name].row(**configuration).items():
-        if not math.isclose(value, rows[0][what], rel_tol=CLOSE, abs_tol=1e-3):
-            raise ResultError(
-                f"{name}, {configuration}: stored {what} {rows[0][what]} but {value:.6g} here; if "
-                f"the code is right, delete that row and run `{COMMAND} {name}`"
-            )
-    return rows[0]
+
+def measure(name: str) -> Path:
+    """Make what is missing or stale of the table of that name; return its file."""
+    return _embed() if name == EMBEDDINGS else tables.measure(find_table(name))
+
+
+def find_table(name: str) -> Table:
+    """The table of that name, measured here or swept. Raises KeyError where there is none."""
+    known = TABLES | sweeps.TABLES
+    if name not in known:
+        raise KeyError(f"no table {name!r}; choose one of {', '.join(known)}")
+    return known[name]
 
 
 def embedded() -> tuple[Tensor, dict[str, Tensor]]:
@@ -286,7 +346,7 @@ def embedded() -> tuple[Tensor, dict[str, Tensor]]:
 
     Raises ResultError where they are missing or belong to other codes.
     """
-    now, path = settings(), _path(EMBEDDINGS)
+    now, path = settings(), _embeddings_path()
     if now.smoke or now.retrain:
         measure(EMBEDDINGS)
     codes = _codes_to_embed()
@@ -300,84 +360,8 @@ def embedded() -> tuple[Tensor, dict[str, Tensor]]:
     return codes, {name: tensors[name].float() for name in latent.EMBEDDINGS}
 
 
-def over_seeds(rows: Iterable[dict], what: str, **configuration) -> Estimate:
-    """Mean and standard deviation (not error) of a measured value over the matching rows."""
-    values = [row[what] for row in rows if configuration.items() <= row.items() and what in row]
-    if not values:
-        raise KeyError(f"no row has {what} for {configuration}")
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Estimate(float(np.mean(values)), spread, len(values))
-
-
-def measure(name: str) -> Path:
-    """Measure that table, or go on where an interrupted call stopped; return its file.
-
-    Does nothing where it is up to date. Raises KeyError for a table that does not exist.
-    """
-    if name == EMBEDDINGS:
-        return _embed()
-    if name not in TABLES:
-        raise KeyError(f"no table {name!r}; choose one of {', '.join(TABLES)}")
-    path, unfinished = _path(name), settings().work / "measurements" / f"{name}.json"
-    table = TABLES[name]
-    rows = _current(name, _rows(unfinished) or _rows(path))
-    todo = [one for one in table.configurations() if not any(_fits(one, row) for row in rows)]
-    if not todo and path.exists():
-        return path
-    for configuration in tqdm(todo, desc=name, unit="row", disable=settings().smoke):
-        values = {key: float(f"{v:.6g}") for key, v in table.row(**configuration).items()}
-        rows.append(configuration | values | {"of": _digest(name, configuration)})
-        _write(unfinished, name, rows)
-    order = list(table.configurations())
-    rows.sort(key=lambda row: next(i for i, one in enumerate(order) if _fits(one, row)))
-    _write(path, name, rows)
-    unfinished.unlink(missing_ok=True)
-    return path
-
-
-def _fits(configuration: dict, row: dict) -> bool:
-    return configuration.items() <= row.items()
-
-
-def _rows(path: Path) -> list[dict]:
-    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-
-
-def _current(name: str, rows: list[dict]) -> list[dict]:
-    """The rows of today's configurations that were measured on today's models and data."""
-    wanted = {_digest(name, one): one for one in TABLES[name].configurations()} if rows else {}
-    return [row for row in rows if row["of"] in wanted and _fits(wanted[row["of"]], row)]
-
-
-def _write(path: Path, name: str, rows: list[dict]) -> None:
-    head = {"command": f"{COMMAND} {name}", "hardware": hardware(), "versions": versions()}
-    text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
-    # One row, one line: a table that reads as one, and a diff that shows what changed.
-    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
-    write_atomically(path, f'{text},\n "rows": [\n{lines}\n ]\n}}\n'.encode())
-
-
-def _digest(name: str, configuration: dict) -> str:
-    models = [_run_digest(run) for run in TABLES[name].runs(configuration)]
-    return digest_json([models, data.load("test").digest, configuration])
-
-
-def _run_digest(run: str) -> str:
-    # Without loading the model where its checkpoint is the same file as before.
-    path = runs.checkpoint_path(run)
-    if not path.exists():
-        return runs.trained(run).digest
-    stat = path.stat()
-    return _digest_of_file(run, path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=64)
-def _digest_of_file(run: str, path: Path, mtime: int, size: int) -> str:
-    return runs.trained(run).digest
-
-
 def _embed() -> Path:
-    path, of = _path(EMBEDDINGS), _embedding_digest()
+    path, of = _embeddings_path(), _embedding_digest()
     if not path.exists() or load_tensors(path)[1]["of"] != of:
         made = latent.embeddings(_codes_to_embed())
         header = {"of": of, "command": f"{COMMAND} {EMBEDDINGS}", "versions": versions()}
@@ -394,6 +378,5 @@ def _embedding_digest() -> str:
     return digest_json([runs.trained("conv16").digest, data.load("test").digest, EMBEDDED])
 
 
-def _path(name: str) -> Path:
-    kind = "safetensors" if name == EMBEDDINGS else "json"
-    return settings().assets / "results" / "tables" / f"{name}.{kind}"
+def _embeddings_path() -> Path:
+    return tables.folder() / f"{EMBEDDINGS}.safetensors"

@@ -4,6 +4,7 @@ The model knows no loss. Its decoder returns logits; only ``generate`` turns the
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 BATCH = 500  # images a large inference takes at a time: their activations stay in the cache
@@ -16,26 +17,38 @@ class VAE(nn.Module):
     encoder: images ``(B, 1, 28, 28)`` → (μ, log σ²), each ``(B, d)``. With σ = 0 everywhere it is
     a plain autoencoder: its sample is μ, and its KL infinite.
     decoder: latents ``(B, d)`` → logits ``(B, 1, 28, 28)``.
+    classes: above 0, the model is conditional (Kingma et al. 2014): it is q(z|x, y) and p(x|z, y)
+    with a label y ``(B,)``, which joins what the encoder's heads and the decoder see. A model
+    without classes does not look at labels.
     """
 
-    def __init__(self, encoder: "Encoder", decoder: nn.Module):
+    def __init__(self, encoder: "Encoder", decoder: nn.Module, classes: int = 0):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.classes = classes
 
     @property
     def latent(self) -> int:
         """d, the number of latent dimensions."""
         return self.encoder.mu.out_features
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None):
+    def forward(
+        self,
+        images: Tensor,
+        generator: torch.Generator | None = None,
+        labels: Tensor | None = None,
+    ):
         """Logits ``(B, 1, 28, 28)`` of one posterior sample each, μ and log σ² ``(B, d)``."""
-        mu, log_var = self.encode(images)
-        return self.decode(self.reparameterize(mu, log_var, generator)), mu, log_var
+        mu, log_var = self.encode(images, labels)
+        return self.decode(self.reparameterize(mu, log_var, generator), labels), mu, log_var
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """μ and log σ² of q(z|x), each ``(B, d)``, float32 even under autocast."""
-        mu, log_var = self.encoder(images)
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """μ and log σ² of q(z|x), each ``(B, d)``, float32 even under autocast.
+
+        Raises ValueError, as all that follows does, where a conditional model gets no labels.
+        """
+        mu, log_var = self.encoder(images, self._one_hot(labels))
         return mu.float(), log_var.float()
 
     @staticmethod
@@ -46,38 +59,62 @@ class VAE(nn.Module):
         # z = μ + σ ⊙ ε,  ε ~ N(0, I)
         return mu + torch.exp(0.5 * log_var) * noise(mu.shape, mu.device, generator)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits ``(B, 1, 28, 28)`` of p(x|z), float32 even under autocast."""
-        return self.decoder(latents).float()
+        return self.decoder(_joined(latents, self._one_hot(labels))).float()
 
-    def generate(self, latents: Tensor) -> Tensor:
+    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images ``(B, 1, 28, 28)`` in [0, 1]: the mean of p(x|z)."""
-        return torch.sigmoid(self.decode(latents))
+        return torch.sigmoid(self.decode(latents, labels))
 
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        labels: Tensor | None = None,
+    ) -> Tensor:
         """``count`` images ``(count, 1, 28, 28)`` in [0, 1] from the prior, z ~ N(0, I)."""
         device = self.encoder.mu.weight.device
-        return self.generate(noise((count, self.latent), device, generator))
+        return self.generate(noise((count, self.latent), device, generator), labels)
+
+    def _one_hot(self, labels: Tensor | None) -> Tensor | None:
+        if not self.classes:
+            return None
+        if labels is None:
+            raise ValueError(f"a model of {self.classes} classes needs labels; give (B,) of them")
+        return F.one_hot(labels, self.classes).float()
 
 
 class Encoder(nn.Module):
     """A body that turns images into ``(B, features)``, and one linear head each for μ, log σ².
 
-    Without ``variational`` there is no second head, and log σ² is −∞.
+    Without ``variational`` there is no second head, and log σ² is −∞. The one-hot label
+    ``(B, classes)`` of a conditional model joins the features.
     """
 
-    def __init__(self, body: nn.Module, features: int, latent: int, variational: bool = True):
+    def __init__(
+        self,
+        body: nn.Module,
+        features: int,
+        latent: int,
+        variational: bool = True,
+        classes: int = 0,
+    ):
         super().__init__()
         self.body = body
-        self.mu = nn.Linear(features, latent)
-        self.log_var = nn.Linear(features, latent) if variational else None
+        self.mu = nn.Linear(features + classes, latent)
+        self.log_var = nn.Linear(features + classes, latent) if variational else None
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.body(images)
+    def forward(self, images: Tensor, one_hot: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        features = _joined(self.body(images), one_hot)
         mu = self.mu(features)
         if self.log_var is None:
             return mu, torch.full_like(mu, -torch.inf)
         return mu, self.log_var(features)
+
+
+def _joined(features: Tensor, one_hot: Tensor | None) -> Tensor:
+    return features if one_hot is None else torch.cat([features, one_hot.to(features.dtype)], dim=1)
 
 
 def noise(shape, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
@@ -86,44 +123,86 @@ def noise(shape, device: torch.device, generator: torch.Generator | None = None)
     return torch.randn(shape, generator=generator, device=source).to(device)
 
 
-def build_vae(body: str, latent: int, seed: int = 42, variational: bool = True) -> VAE:
+def build_vae(
+    body: str, latent: int, seed: int = 42, variational: bool = True, classes: int = 0
+) -> VAE:
     """A new VAE for 28×28 grey images, its weights drawn from ``seed``.
 
-    body: ``conv``, ``dense`` or ``deep-conv``. variational: False gives the plain autoencoder.
-    Raises ValueError for another name or latent < 1.
+    body: ``conv``, ``dense``, ``deep-conv`` or ``residual``. variational: False gives the plain
+    autoencoder.
+    classes: above 0, a conditional model of that many labels.
+    Raises ValueError for another name, latent < 1 or classes < 0.
     """
+    if classes < 0:
+        raise ValueError(f"{classes} classes; give 0 for a model without labels, or their number")
     if body not in BODIES:
         raise ValueError(f"no body {body!r}; choose one of {', '.join(BODIES)}")
     if latent < 1:
         raise ValueError(f"latent size {latent}; a VAE needs at least one dimension")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return VAE(*BODIES[body](latent, variational))
+        return VAE(*BODIES[body](latent, variational, classes), classes)
 
 
-def _dense(latent: int, variational: bool) -> tuple[Encoder, nn.Module]:
+def _dense(latent: int, variational: bool, classes: int) -> tuple[Encoder, nn.Module]:
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU())
     decoder = nn.Sequential(
-        nn.Linear(latent, 400), nn.ReLU(), nn.Linear(400, 784), nn.Unflatten(1, (1, 28, 28))
+        nn.Linear(latent + classes, 400),
+        nn.ReLU(),
+        nn.Linear(400, 784),
+        nn.Unflatten(1, (1, 28, 28)),
     )
-    return Encoder(encoder, 400, latent, variational), decoder
+    return Encoder(encoder, 400, latent, variational, classes), decoder
 
 
-def _conv(latent: int, variational: bool) -> tuple[Encoder, nn.Module]:
+def _residual(latent: int, variational: bool, classes: int) -> tuple[Encoder, nn.Module]:
+    width = 512
+    encoder = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(784, width),
+        ResidualLayers(width),
+        nn.LayerNorm(width),
+        nn.SiLU(),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(latent + classes, width),
+        ResidualLayers(width),
+        nn.LayerNorm(width),
+        nn.SiLU(),
+        nn.Linear(width, 784),
+        nn.Unflatten(1, (1, 28, 28)),
+    )
+    return Encoder(encoder, width, latent, variational, classes), decoder
+
+
+class ResidualLayers(nn.Module):
+    """x + F(x) with two dense layers, normalized first (He et al. 2016b); ``(B, width)``."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.layers(features)
+
+
+def _conv(latent: int, variational: bool, classes: int) -> tuple[Encoder, nn.Module]:
     encoder = nn.Sequential(
         *_down(1, 32, stride=2),  # (B, 32, 14, 14)
         *_down(32, 64, stride=2),  # (B, 64, 7, 7)
         nn.Flatten(),
     )
     decoder = nn.Sequential(
-        *_spread(latent),  # (B, 64, 7, 7)
+        *_spread(latent + classes),  # (B, 64, 7, 7)
         *_up(64, 32),  # (B, 32, 14, 14)
         nn.ConvTranspose2d(32, 1, kernel_size=4, stride=2, padding=1),
     )
-    return Encoder(encoder, 64 * 7 * 7, latent, variational), decoder
+    return Encoder(encoder, 64 * 7 * 7, latent, variational, classes), decoder
 
 
-def _deep_conv(latent: int, variational: bool) -> tuple[Encoder, nn.Module]:
+def _deep_conv(latent: int, variational: bool, classes: int) -> tuple[Encoder, nn.Module]:
     encoder = nn.Sequential(
         *_down(1, 32, stride=1),  # (B, 32, 28, 28)
         *_down(32, 64, stride=2),  # (B, 64, 14, 14)
@@ -132,17 +211,17 @@ def _deep_conv(latent: int, variational: bool) -> tuple[Encoder, nn.Module]:
         nn.Flatten(),
     )
     decoder = nn.Sequential(
-        *_spread(latent),  # (B, 64, 7, 7)
+        *_spread(latent + classes),  # (B, 64, 7, 7)
         *_down(64, 64, stride=1),
         *_up(64, 64),  # (B, 64, 14, 14)
         *_up(64, 32),  # (B, 32, 28, 28)
         nn.Conv2d(32, 1, kernel_size=3, padding=1),
     )
-    return Encoder(encoder, 64 * 7 * 7, latent, variational), decoder
+    return Encoder(encoder, 64 * 7 * 7, latent, variational, classes), decoder
 
 
-def _spread(latent: int) -> list[nn.Module]:
-    return [nn.Linear(latent, 64 * 7 * 7), nn.Unflatten(1, (64, 7, 7)), nn.ReLU()]
+def _spread(inputs: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, 64 * 7 * 7), nn.Unflatten(1, (64, 7, 7)), nn.ReLU()]
 
 
 def _down(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:
@@ -162,7 +241,7 @@ def _up(channels_in: int, channels_out: int) -> list[nn.Module]:
     ]
 
 
-BODIES = {"conv": _conv, "dense": _dense, "deep-conv": _deep_conv}
+BODIES = {"conv": _conv, "dense": _dense, "deep-conv": _deep_conv, "residual": _residual}
 
 
 def layer_table(model: VAE, images: Tensor) -> list[tuple[str, str, str, int]]:

@@ -19,6 +19,7 @@ from vae_helpers.settings import ROOT, Settings, settings
 
 DPI = 100
 REQUIREMENTS = ROOT / "chapters" / "requirements.yml"
+REFERENCES = ROOT / "chapters" / "references.yml"
 NUMBER = re.compile(r"[+−-]?\d[\d.,–]*( ± [\d.,]+)?( \S{1,5})?|")
 MARKS = {
     "passed": ("✓", "satisfied"),
@@ -107,6 +108,11 @@ def requirement(id: str, *, evidence: Mapping[str, object], passed: bool) -> Non
 
 def requirements(path: Path = REQUIREMENTS) -> dict[str, dict[str, str]]:
     """The brief: id → ``{chapter, text}``."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def references(path: Path = REFERENCES) -> dict[str, dict]:
+    """What published reports state: run → ``{text, split, value}``, some ``parts``, ``epochs``."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 

@@ -59,12 +59,18 @@ class History:
 
 
 def vae_loss(
-    model, images, labels, beta=1.0, generator=None, likelihood="bernoulli"
+    model, images, labels, beta=1.0, generator=None, likelihood="bernoulli", free_bits=0.0
 ) -> dict[str, Tensor]:
-    """Reconstruction, KL and their β-weighted total, ``(B,)`` each, in nats per image."""
-    logits, mu, log_var = model(images, generator)
+    """Reconstruction, KL and their β-weighted total, ``(B,)`` each, in nats per image.
+
+    free_bits: nats of KL per latent dimension that the total counts, at least: they cost nothing.
+    """
+    logits, mu, log_var = model(images, generator, labels)
     terms = losses.elbo_terms(logits, images, mu, log_var, likelihood)
-    return {"total": terms.total(beta), "reconstruction": terms.reconstruction, "kl": terms.kl}
+    total = terms.total(beta)
+    if free_bits:
+        total = terms.reconstruction + beta * losses.free_bits(mu, log_var, free_bits)
+    return {"total": total, "reconstruction": terms.reconstruction, "kl": terms.kl}
 
 
 def autoencoder_loss(model, images, labels, beta=1.0, generator=None) -> dict[str, Tensor]:

@@ -1,0 +1,216 @@
+"""Tables of costly numbers: made once by a command, stored, and spot-checked by chapters.
+
+A table is a list of rows; a row is a configuration, what was measured for it, and a digest of all
+that it depends on, so that it can be measured again on its own: a new model adds rows and leaves
+the others. Making a table can be interrupted and called again.
+"""
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vae_helpers import data, runs
+from vae_helpers.files import write_atomically
+from vae_helpers.results import Estimate, ResultError
+from vae_helpers.runs import Run
+from vae_helpers.settings import settings
+from vae_helpers.storage import digest_json, hardware, versions
+from vae_helpers.training import evaluate, fit
+
+CLOSE = 0.01  # how far a row measured here may be from the stored one, as a share of it
+CLOSE_TO_ZERO = 0.003  # and in itself: a few of a thousand images, where a share is counted
+EARLY_CLOSE = 0.001  # of a training's first steps: seeds differ by 1 %, thread counts by 1e-9
+EARLY = 100  # steps of a training that a check repeats
+EARLY_IMAGES = 1_000
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is measured for which configurations, and what a row depends on besides.
+
+    command: the one that makes the table, without its name. runs: the models of the book that a
+    configuration needs. trains: the run that measuring a row trains and then forgets, if any.
+    dataset: whose test images it measures on.
+    """
+
+    name: str
+    command: str
+    row: Callable[..., dict[str, float]]
+    configurations: Callable[[], Iterable[dict]]
+    runs: Callable[[dict], tuple[str, ...]] = lambda configuration: ()
+    trains: Callable[[dict], Run | None] = lambda configuration: None
+    dataset: str = "fashion-mnist"
+
+    @property
+    def remedy(self) -> str:
+        """What to type where the table is missing or stale."""
+        return f"{self.command} {self.name}"
+
+
+def measured(table: Table) -> list[dict]:
+    """The rows of that table, as stored; measured first in smoke runs and retrained ones.
+
+    Raises ResultError where the table is missing, or belongs to other models, data or
+    configurations.
+    """
+    if settings().smoke or settings().retrain:
+        measure(table)
+    current = _current(table, _rows(_path(table)))
+    wanted = list(table.configurations())
+    if len(current) < len(wanted):
+        raise ResultError(
+            f"the table {table.name!r} has {len(current)} of the {len(wanted)} rows that belong "
+            f"to these models and data; run `{table.remedy}`"
+        )
+    return current
+
+
+def check(table: Table, **configuration) -> dict:
+    """Measure one row of that table again, here; return the stored one.
+
+    Of a row that trains a model, only the first hundred steps of that training are repeated; what
+    it scored in the end is not. Raises ResultError where these lead elsewhere by more than 0.1 %,
+    or a number is off by more than 1 % and 0.003, and KeyError for a configuration that the table
+    does not have. Smoke runs and retrained ones have measured it themselves.
+    """
+    rows = [row for row in measured(table) if configuration.items() <= row.items()]
+    if len(rows) != 1:
+        raise KeyError(f"{len(rows)} rows of {table.name!r} have {configuration}; name one of them")
+    if settings().smoke or settings().retrain:
+        return rows[0]
+    run = table.trains(configuration)
+    if run is None:
+        live, close = table.row(**configuration), {"rel_tol": CLOSE, "abs_tol": CLOSE_TO_ZERO}
+    else:
+        live, close = {"early": early(run)}, {"rel_tol": EARLY_CLOSE}
+    for what, value in live.items():
+        if not math.isclose(value, rows[0][what], **close):
+            raise ResultError(
+                f"{table.name}, {configuration}: stored {what} {rows[0][what]} but {value:.6g} "
+                f"here; if the code is right, delete that row and run `{table.remedy}`"
+            )
+    return rows[0]
+
+
+def head(table: Table) -> dict:
+    """How that table was made: its command, hardware and versions."""
+    measured(table)
+    stored = json.loads(_path(table).read_text(encoding="utf-8"))
+    return {key: value for key, value in stored.items() if key != "rows"}
+
+
+def over_seeds(rows: Iterable[dict], what: str, **configuration) -> Estimate:
+    """Mean and standard deviation (not error) of a measured value over the matching rows."""
+    values = [row[what] for row in rows if configuration.items() <= row.items() and what in row]
+    if not values:
+        raise KeyError(f"no row has {what} for {configuration}")
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Estimate(float(np.mean(values)), spread, len(values))
+
+
+def measure(table: Table) -> Path:
+    """Measure that table, or go on where an interrupted call stopped; return its file.
+
+    Does nothing where it is up to date.
+    """
+    path = _path(table)
+    unfinished = settings().work / "measurements" / path.name
+    rows = _current(table, _rows(path))
+    rows += [row for row in _current(table, _rows(unfinished)) if row not in rows]
+    todo = [one for one in table.configurations() if not any(_fits(one, row) for row in rows)]
+    if not todo and not unfinished.exists() and path.exists():
+        return path
+    for configuration in tqdm(todo, desc=table.name, unit="row", disable=settings().smoke):
+        values = table.row(**configuration)
+        if (run := table.trains(configuration)) is not None:
+            values["early"] = early(run)
+        rounded = {key: float(f"{value:.6g}") for key, value in values.items()}
+        rows.append(configuration | rounded | {"of": _digest(table, configuration)})
+        _write(unfinished, table, rows)
+    order = list(table.configurations())
+    rows.sort(key=lambda row: next(i for i, one in enumerate(order) if _fits(one, row)))
+    _write(path, table, rows)
+    unfinished.unlink(missing_ok=True)
+    return path
+
+
+class _Enough(Exception):
+    """The steps that a check repeats are done."""
+
+
+def early(run: Run) -> float:
+    """The total on the first 1,000 test images after the first hundred steps of that training."""
+    images, _ = runs.training_images(run)
+    test = data.load("test", run.dataset).subset(slice(EARLY_IMAGES))
+    last = min(EARLY, run.epochs * math.ceil(len(images) / run.batch_size))
+    recipe, found = runs.recipe(run), []
+
+    def stop(model, step: int) -> dict:
+        if step == last:
+            found.append(evaluate(model, test, loss=recipe["loss"], beta=run.beta)["total"])
+            raise _Enough
+        return {}
+
+    with contextlib.suppress(_Enough):
+        fit(runs.build(run), images, **recipe, snapshot=stop, progress=False)
+    return float(found[0].double().mean())
+
+
+def _fits(configuration: dict, row: dict) -> bool:
+    return configuration.items() <= row.items()
+
+
+def _rows(path: Path) -> list[dict]:
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+
+
+def _current(table: Table, rows: list[dict]) -> list[dict]:
+    """The rows of today's configurations that were measured on today's models and data."""
+    wanted = {_digest(table, one): one for one in table.configurations()} if rows else {}
+    return [row for row in rows if row["of"] in wanted and _fits(wanted[row["of"]], row)]
+
+
+def _write(path: Path, table: Table, rows: list[dict]) -> None:
+    head = {"command": table.remedy, "hardware": hardware(), "versions": versions()}
+    text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
+    # One row, one line: a table that reads as one, and a diff that shows what changed.
+    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
+    write_atomically(path, f'{text},\n "rows": [\n{lines}\n ]\n}}\n'.encode())
+
+
+def _digest(table: Table, configuration: dict) -> str:
+    parts = [run_digest(run) for run in table.runs(configuration)]
+    parts = [parts, data.load("test", table.dataset).digest, configuration]
+    if (run := table.trains(configuration)) is not None:
+        parts += [runs.settled(run), data.load("train", run.dataset).digest]
+    return digest_json(parts)
+
+
+def run_digest(run: str) -> str:
+    """The digest of that model, which is not loaded where its checkpoint is the same file."""
+    path = runs.checkpoint_path(run)
+    if not path.exists():
+        return runs.trained(run).digest
+    stat = path.stat()
+    return _digest_of_file(run, path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _digest_of_file(run: str, path: Path, mtime: int, size: int) -> str:
+    return runs.trained(run).digest
+
+
+def _path(table: Table) -> Path:
+    return folder() / f"{table.name}.json"
+
+
+def folder() -> Path:
+    """Where the tables lie."""
+    return settings().assets / "results" / "tables"
