@@ -241,3 +241,13 @@ def _data_folder() -> Path:
     from vae_helpers.data import find
 
     return find("FashionMNIST").parents[1]
+
+
+def test_no_two_figures_of_the_book_have_one_name():
+    names = [
+        name
+        for source in book.chapters()
+        for name in re.findall(r"^(?:    name: |:name: )(\S+)$", source.read_text(), re.MULTILINE)
+    ]
+    assert len(names) > 50
+    assert [name for name in set(names) if names.count(name) > 1] == []
