@@ -77,7 +77,8 @@ class Run:
     seed: int = 42
 
 
-DENSE = {"body": "dense", "epochs": 30, "lr": 4e-3, "schedule": "one-cycle"}
+ONE_CYCLE = {"lr": 4e-3, "schedule": "one-cycle"}
+DENSE = {"body": "dense", "epochs": 30, **ONE_CYCLE}
 RUNS = {
     run.name: run
     for run in (
@@ -123,15 +124,7 @@ RUNS = {
         Run("dense10", **DENSE, latent=10),
         Run("dense10-beta-4", **DENSE, latent=10, beta=4.0),
         Run("conditional2", **DENSE, latent=2, conditional=True),
-        Run(
-            "conv2-beta-0.5",
-            body="conv",
-            latent=2,
-            epochs=12,
-            lr=4e-3,
-            schedule="one-cycle",
-            beta=0.5,
-        ),
+        Run("conv2-beta-0.5", body="conv", latent=2, epochs=12, **ONE_CYCLE, beta=0.5),
         # Its body, rate and size were chosen on held-out training images.
         Run(
             "residual32",

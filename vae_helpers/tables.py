@@ -25,7 +25,7 @@ from vae_helpers.storage import digest_json, hardware, versions
 from vae_helpers.training import evaluate, fit
 
 CLOSE = 0.01  # how far a row measured here may be from the stored one, as a share of it
-CLOSE_TO_ZERO = 0.003  # and in itself: a few of a thousand images, where a share is counted
+CLOSE_TO_ZERO = 0.001  # and in itself: one of a thousand images, where a share is counted
 EARLY_CLOSE = 0.001  # of a training's first steps: seeds differ by 1 %, thread counts by 1e-9
 EARLY = 100  # steps of a training that a check repeats
 EARLY_IMAGES = 1_000
@@ -77,7 +77,7 @@ def check(table: Table, **configuration) -> dict:
 
     Of a row that trains a model, only the first hundred steps of that training are repeated; what
     it scored in the end is not. Raises ResultError where these lead elsewhere by more than 0.1 %,
-    or a number is off by more than 1 % and 0.003, and KeyError for a configuration that the table
+    or a number is off by more than 1 % and 0.001, and KeyError for a configuration that the table
     does not have. Smoke runs and retrained ones have measured it themselves.
     """
     rows = [row for row in measured(table) if configuration.items() <= row.items()]
