@@ -1,4 +1,4 @@
-"""Chapters under pytest: compared strictly where Fashion-MNIST is, run on drawn garments else."""
+"""Chapters under pytest: compared strictly where the data is, run on drawn garments else."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent
 CHAPTERS = ROOT / "chapters"
-DATASET = pytest.StashKey[Path | None]()
+DATASETS = pytest.StashKey[bool]()  # whether both are here
 
 
 def pytest_configure(config):
@@ -20,14 +20,15 @@ def pytest_configure(config):
         return
     from vae_helpers import data
 
-    config.stash[DATASET] = data.find("FashionMNIST")
-    if config.stash[DATASET] is None:
+    missing = [name for name in data.CLASSES if data.find(name) is None]
+    config.stash[DATASETS] = not missing
+    if missing:
         # Lax without a marked cell: every cell has to run, none is compared.
         option.nbval, option.nbval_lax = False, True
-        reporter = DrawnGarments([folder / "FashionMNIST/raw" for folder in data._places()])
+        reporter = DrawnGarments(missing, data._places())
     elif option.nbval_lax or option.nbval_sanitize_with:
         raise pytest.UsageError(
-            "Fashion-MNIST is here, so chapters are compared strictly; --nbval-lax and "
+            "The data is here, so chapters are compared strictly; --nbval-lax and "
             "--nbval-sanitize-with loosen the comparison. Use --nbval alone."
         )
     else:
@@ -39,28 +40,28 @@ def pytest_configure(config):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
     """Give a notebook's kernel, which its first cell's setup starts, the book's environment."""
-    if item.config.stash.get(DATASET, ...) is ... or item.path.suffix != ".ipynb":
+    if item.config.stash.get(DATASETS, None) is None or item.path.suffix != ".ipynb":
         return (yield)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("VAE_RECORD", "VAE_RETRAIN", "GITHUB_REPOSITORY"):
             patch.delenv(name, raising=False)
-        patch.setenv("VAE_PROFILE", "full" if item.config.stash[DATASET] else "smoke")
+        patch.setenv("VAE_PROFILE", "full" if item.config.stash[DATASETS] else "smoke")
         return (yield)
 
 
 class DrawnGarments:
     """Says at the end that no number was compared, and why."""
 
-    def __init__(self, places):
-        self.places = places
+    def __init__(self, missing, places):
+        self.missing, self.places = missing, places
 
     def pytest_terminal_summary(self, terminalreporter):
         terminalreporter.section("chapters ran on drawn garments", yellow=True)
         terminalreporter.write_line(
-            "Fashion-MNIST was not found. Looked for its four .gz files in "
-            f"{' and '.join(map(str, self.places))}. So the chapters ran in the smoke profile, on "
+            f"{' and '.join(self.missing)} not found. Looked for the four .gz files of each in its "
+            f"folder raw under {' and '.join(map(str, self.places))}. So the chapters ran in the smoke profile, on "
             "drawn garments, and their stored outputs were not compared. Run "
-            "`python -m vae_helpers data` to download it, or name its folder in VAE_DATA_DIR."
+            "`python -m vae_helpers data` to download them, or name their folder in VAE_DATA_DIR."
         )
 
 
@@ -88,7 +89,7 @@ class StrictComparison:
         if self.missing:
             terminalreporter.section("notebook comparison skipped or loosened", red=True)
             terminalreporter.write_line(
-                f"Fashion-MNIST is here, but {len(self.missing)} notebook cells were not compared "
+                f"The data is here, but {len(self.missing)} notebook cells were not compared "
                 f"with their stored outputs: {', '.join(self.missing[:5])}"
                 f"{', …' if len(self.missing) > 5 else ''}. Run without filters, and store outputs "
                 "with `make chapters`; leave --nbval away to run unit tests alone.",

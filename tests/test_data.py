@@ -936,3 +936,21 @@ def test_the_books_garments_have_their_factors():
     assert len(images) == module.GARMENTS["test"]
     assert images.factors.shape == (len(images), 8)
     assert torch.equal(images.factors[:, 0].long(), images.labels)
+
+
+def test_a_balanced_choice_has_as_many_of_each_class():
+    images = garments(500)
+    some = images.balanced(50, seed=1)
+    assert torch.bincount(some.labels).tolist() == [5] * 10
+    assert torch.equal(some.images, images.balanced(50, seed=1).images)
+    assert not torch.equal(some.images, images.balanced(50, seed=2).images)
+    everything = {image.numpy().tobytes() for image in images.images}
+    chosen = [image.numpy().tobytes() for image in some.images]
+    assert set(chosen) <= everything
+    assert len(set(chosen)) == len(chosen)
+
+
+@pytest.mark.parametrize("count", [0, 5, 55, 5_000, -10])
+def test_a_balanced_choice_that_cannot_be_had_is_refused(count):
+    with pytest.raises(DataError, match=f"cannot take {count} images.*multiple of 10 up to"):
+        garments(500).balanced(count, seed=0)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from vae_helpers import eda, figures, losses
+from vae_helpers import eda, figures, losses, runs
 from vae_helpers.data import FASHION_CLASSES, garments
 from vae_helpers.results import Estimate
 from vae_helpers.training import History
@@ -342,6 +342,33 @@ FIGURES = {
         torch.arange(300) % 4,
         FASHION_CLASSES,
         "sharpness, %",
+    ),
+    "compression": lambda: figures.compression(
+        {
+            name: [(at * 10 ** (0.2 * step), 15.0 + at + step) for step in range(5)]
+            for at, name in enumerate(
+                (
+                    "dense2",
+                    "conv16-one-cycle",
+                    "residual32",
+                    "64 principal components",
+                    "JPEG files",
+                    "JPEG without headers",
+                ),
+                start=1,
+            )
+        },
+        {"PNG": 4.6},
+    ),
+    "two_scores": lambda: figures.two_scores(
+        {
+            name: (Estimate(235.0 + 2 * at, 0.8), Estimate(12.0 * 1.3**at, 0.3))
+            for at, name in enumerate(
+                (*runs.RUNS, "another") if len(runs.RUNS) < 15 else list(runs.RUNS)[:15]
+            )
+        },
+        ("−ELBO, nats", "Fréchet distance"),
+        0.5,
     ),
     "beta_schedules": lambda: figures.beta_schedules(
         {

@@ -177,3 +177,18 @@ def test_as_many_labels_as_latents_are_wanted():
     model = build_vae("dense", 2, classes=10).eval()
     with pytest.raises((ValueError, RuntimeError)):
         latent.decode(model, torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64))
+
+
+def test_principal_directions_are_the_best_linear_code():
+    from sklearn.decomposition import PCA
+
+    images = garments(300)
+    mean, directions = latent.principal_directions(images, 5)
+    pixels = images[:][0].flatten(1)
+    assert torch.allclose(directions.T @ directions, torch.eye(5), atol=1e-5)
+    back = (pixels - mean) @ directions @ directions.T + mean
+    known = PCA(5).fit(pixels.numpy())
+    expected = known.inverse_transform(known.transform(pixels.numpy()))
+    assert torch.allclose(back, torch.from_numpy(expected), atol=1e-3)
+    spread = ((pixels - mean) @ directions).var(0)
+    assert (spread.diff() <= 0).all()  # widest first

@@ -6,6 +6,7 @@ import torch
 from vae_helpers import judge, latent, measurements, runs
 
 CACHED = (
+    measurements._coder,
     measurements.make_sampler,
     measurements._sample_features,
     judge.reference,
@@ -54,6 +55,12 @@ def test_unknown_tables_and_samplers_are_named_with_those_there_are(models):
         ("sizes", {"made": "conv16", "size": 500, "seed": 1}),
         ("frozen", {"sigma": 0.5, "seed": 0}),
         ("likelihood", {"part": 1}),
+        ("compression", {"coder": "64 components", "setting": 0.5}),
+        ("compression", {"coder": "dense2", "setting": 1.0}),
+        ("compression", {"coder": "JPEG", "setting": 20}),
+        ("compression", {"coder": "PNG", "setting": 0}),
+        ("probes", {"features": "PCA", "labels": 100, "seed": 0}),
+        ("probes", {"features": "untrained", "labels": 100, "seed": 1}),
     ],
 )
 def test_each_table_has_rows_that_repeat(models, name, configuration):

@@ -9,8 +9,10 @@ from vae_helpers.losses import kl_divergence
 from vae_helpers.metrics.posterior import (
     active_units,
     latent_statistics,
+    linear_accuracy,
     mutual_information,
     neighbour_accuracy,
+    neighbourhoods,
     silhouette,
 )
 
@@ -115,3 +117,44 @@ def test_information_is_below_the_kl():
     generator = torch.Generator().manual_seed(0)
     mu, log_var = 1 + torch.randn(1_000, 2, generator=generator), torch.full((1_000, 2), -1.0)
     assert mutual_information(mu, log_var, generator) < float(kl_divergence(mu, log_var).mean())
+
+
+def test_a_linear_probe_separates_what_a_plane_can_and_not_what_it_cannot():
+    codes = normal(2_000, 2)
+    by_plane = (codes[:, 0] > 0).long()
+    by_quadrant = ((codes[:, 0] > 0) ^ (codes[:, 1] > 0)).long()
+    parts = codes[:1_000], codes[1_000:]
+    for labels, low, high in ((by_plane, 0.98, 1.0), (by_quadrant, 0.4, 0.6)):
+        right = linear_accuracy(parts[0], labels[:1_000], parts[1], labels[1_000:])
+        assert low <= float(right.mean()) <= high
+        assert right.shape == (1_000,)
+
+
+def test_a_linear_probe_does_not_care_about_scale_or_place():
+    codes, labels = normal(500, 3), torch.arange(500) % 2
+    codes[:, 0] += labels
+    plain = linear_accuracy(codes, labels, codes, labels)
+    moved = codes * torch.tensor([100.0, 0.01, 1.0]) + 7
+    assert torch.equal(linear_accuracy(moved, labels, moved, labels), plain)
+
+
+def test_neighbourhoods_of_far_clusters_are_their_own_and_of_mixed_ones_shared():
+    labels = torch.arange(300) % 3
+    far = normal(300, 2) + 100 * labels[:, None]
+    assert torch.allclose(neighbourhoods(far, labels, 3), torch.eye(3).double())
+    # Classes 0 and 1 in one place, 2 elsewhere.
+    mixed = normal(300, 2) + 100 * (labels[:, None] == 2)
+    shares = neighbourhoods(mixed, labels, 3)
+    assert torch.allclose(shares.sum(1), torch.ones(3).double())
+    assert shares[2].tolist() == [0, 0, 1]
+    assert 0.4 < float(shares[0, 1]) < 0.6
+    # No code is its own neighbour.
+    pairs = torch.tensor([[0.0], [0.1], [10.0], [10.1]])
+    crossed = neighbourhoods(pairs, torch.tensor([0, 1, 0, 1]), 2, k=1)
+    assert crossed.tolist() == [[0, 1], [1, 0]]
+
+
+def test_classes_without_codes_and_too_few_codes_are_named():
+    assert neighbourhoods(normal(20, 2), torch.zeros(20).long(), 2)[1].isnan().all()
+    with pytest.raises(ValueError, match="10 codes for 10 neighbours"):
+        neighbourhoods(normal(10, 2), torch.zeros(10).long(), 2)

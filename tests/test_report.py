@@ -10,7 +10,6 @@ from PIL import Image
 
 from vae_helpers import report
 from vae_helpers.report import RequirementError, finding, requirement, show, table
-from vae_helpers.runs import RUNS
 
 
 @pytest.fixture
@@ -216,10 +215,39 @@ def test_no_cell_can_break_the_table(shown, cell, read):
     assert found == [read, "n", read, "1", "x", "2"]
 
 
-def test_every_reference_fits_a_run_and_its_own_parts():
-    for name, one in report.references().items():
-        run = RUNS[name]
-        assert one["split"] in ("train", "test")
-        if "parts" in one:
-            reconstruction, kl = one["parts"]
-            assert one["value"] == pytest.approx(reconstruction + run.beta * kl, abs=0.02)
+# --- the results page --------------------------------------------------------------------------
+
+
+def test_the_matrix_links_every_requirement_to_its_callout(shown):
+    report.requirement_matrix()
+    (output,) = shown
+    for id, one in report.requirements().items():
+        anchor = f"requirement-{id.replace('.', '-')}"
+        assert f'href="{one["chapter"]}.html#{anchor}"' in output["text/html"]
+        assert html.escape(one["text"]) in output["text/html"]
+        requirement(id, evidence={}, passed=True)
+        assert f'id="{anchor}"' in shown[-1]["text/html"]  # where the link leads
+    assert output["text/html"].count("<tr>") == len(report.requirements()) + 1
+
+
+def test_chapters_and_their_titles_come_from_the_sources():
+    names = report.chapters()
+    assert names[0] == "01_data"
+    assert names == sorted(names)
+    assert report.title("01_data") == "Data: what a Fashion-MNIST image is"
+
+
+def test_the_disclosure_can_be_changed(tmp_path):
+    path = tmp_path / "disclosure.yml"
+    path.write_text("text: >-\n  Written by\n  hand.\n")
+    assert report.disclosure(path) == "Written by hand."
+    assert len(report.disclosure()) > 50
+
+
+def test_the_citation_names_the_book_as_it_is_configured(monkeypatch):
+    monkeypatch.setenv("VAE_AUTHOR", "Ada Lovelace and Émilie du Châtelet")
+    cited = report.citation()
+    assert cited.startswith("@misc{vae-book,\n")
+    assert "author = {{Ada Lovelace and Émilie du Châtelet}}," in cited
+    assert "title = {Variational autoencoders on Fashion-MNIST}," in cited
+    assert cited.count("{") == cited.count("}")

@@ -180,3 +180,11 @@ def test_retrained_run_prints_its_own_number_beside_the_books(recorded, monkeypa
     assert found == Estimate(250.0, 1.0, 10, book=241.98)
     assert reported("06_new/key", 9.0, unit="nats", of="other") == Estimate(9.0, book=None)
     assert recorded.read_bytes() == before
+
+
+def test_all_that_is_stored_is_collected_in_order(book):
+    results.store("b/one", Estimate(1.0), unit="nats", of="x", command="make")
+    results.store("a/two", Estimate(2.0, 0.5, 3), unit="nats", of="y", command="make")
+    found = results.collected()
+    assert list(found) == ["a/two", "b/one"]
+    assert found["a/two"] == results.provenance("a/two")

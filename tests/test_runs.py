@@ -32,6 +32,7 @@ def test_runs_are_filed_under_their_names_and_can_be_built():
     for name, run in runs.RUNS.items():
         assert run.name == name
         assert run.body in BODIES or run.kind == "classifier"
+        assert run.labelled == 0
         assert run.kind in runs.LOSSES
         assert runs.build(run) is not None
         assert run.schedule in SCHEDULES
@@ -252,3 +253,34 @@ def test_half_precision_costs_nothing(real_data, name):
 def test_counters_are_stored_as_they_are():
     assert runs._halved(torch.tensor([70_001])).item() == 70_001
     assert runs._halved(torch.tensor([0.5])).dtype == torch.float16
+
+
+def test_few_labels_are_balanced_and_the_same_for_the_same_seed():
+    run = runs.Run("few", "dense", 2, 1, dataset="garments", labelled=100)
+    images, held_out = runs.training_images(run)
+    assert held_out is None
+    assert torch.bincount(images.labels).tolist() == [10] * 10
+    assert torch.equal(images.images, runs.training_images(run)[0].images)
+    other, _ = runs.training_images(replace(run, seed=1))
+    assert not torch.equal(images.images, other.images)
+
+
+def test_a_semi_supervised_run_sees_all_images_and_few_labels():
+    run = runs.Run(
+        "m2",
+        "dense",
+        2,
+        1,
+        kind="semi-supervised",
+        dataset="garments",
+        labelled=50,
+        label_weight=3.0,
+    )
+    images, _ = runs.training_images(run)
+    assert len(images) == data.GARMENTS["train"]
+    given = runs.recipe(run)["loss"].keywords
+    assert given["weight"] == 3
+    assert torch.bincount(given["labelled"].labels).tolist() == [5] * 10
+    model = runs.build(run)
+    assert model.vae.classes == 10
+    assert runs.build(replace(run, kind="supervised")).classifier is not None

@@ -1,9 +1,15 @@
 """Sweeps: each configuration is a run of its own, and its row says what was learned."""
 
+from dataclasses import replace
+from functools import cache
+
 import pytest
+import torch
 
 from vae_helpers import data, judge, measurements, runs, sweeps
+from vae_helpers.classifier import build_classifier
 from vae_helpers.settings import Settings
+from vae_helpers.training import History
 
 
 def test_every_configuration_is_another_training():
@@ -25,8 +31,8 @@ def test_every_number_that_is_compared_has_three_seeds(name):
     for one in configurations:
         rest = tuple((key, value) for key, value in one.items() if key != "seed")
         settings.setdefault(rest, set()).add(one["seed"])
-    deterministic = (("codes", "PCA"),)
-    assert all(len(seeds) == 3 for rest, seeds in settings.items() if rest != deterministic)
+    deterministic, wanted = (("codes", "PCA"),), 5 if name == "augmentation" else 3
+    assert all(len(seeds) == wanted for rest, seeds in settings.items() if rest != deterministic)
 
 
 @pytest.fixture
@@ -74,3 +80,47 @@ def test_codes_of_garments_are_scored_with_their_baselines(quick):
     assert codes == {"β = 0.5", "β = 1", "β = 4", "random", "PCA"}
     assert all(0 <= row[what] <= 1 for row in rows for what in ("mig", "disentanglement"))
     assert all(("early" in row) == row["codes"].startswith("β") for row in rows)
+
+
+def test_a_study_of_few_labels_sees_no_other_labels():
+    for table in ("augmentation", "few-labels"):
+        for one in sweeps.TABLES[table].configurations():
+            run = sweeps.TABLES[table].trains(one)
+            assert run.labelled == one["labels"]
+            assert run.seed == one["seed"]
+
+
+def test_classifiers_with_and_without_samples_get_the_same_images_and_steps(quick, monkeypatch):
+    trainings = []
+
+    def counted(run, images=None):
+        trainings.append((run, images or runs.training_images(run)[0]))
+        return runs.build(run).eval(), None
+
+    monkeypatch.setattr(sweeps, "train", counted)
+    monkeypatch.setattr(sweeps, "SHARES", {600: (2, 2)})
+    monkeypatch.setattr(judge, "network", cache(lambda: build_classifier(64).eval()))
+    monkeypatch.setattr(runs, "shortened", lambda run: replace(run, labelled=100))
+    row = sweeps.augmented(600, "without", 0)
+    assert set(row) == {"accuracy"}
+    (_, plain), *_ = trainings
+    row = sweeps.augmented(600, "with", 0)
+    assert set(row) == {"accuracy", "recognized"}
+    (first, _), (cvae, seen), (second, both) = trainings
+    assert cvae.conditional
+    assert torch.equal(seen.images, plain.images)
+    assert torch.equal(both.images[: len(plain)], plain.images)
+    assert len(both) == 2 * len(plain)
+    assert torch.bincount(both.labels).tolist() == [20] * 10
+    assert first.epochs == 2 * second.epochs
+
+
+def test_digits_rows_tell_how_the_training_went(quick, monkeypatch):
+    curve = [10.0] * 5 + [9.0, 9.5] + [8.0] * 10 + [7.0]  # rises once, a nat after epoch 15
+    history = History([{"epoch": i + 1, "split": "train", "total": v} for i, v in enumerate(curve)])
+    monkeypatch.setattr(sweeps, "train", lambda run: (runs.build(run).eval(), history))
+    row = sweeps.TABLES["digits"].row(change="none", seed=0)
+    assert row["rises"] == 1
+    assert row["late"] == 1
+    assert 0 <= row["votes"] <= 1
+    assert row["train"] == 7

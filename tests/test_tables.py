@@ -202,3 +202,13 @@ def test_over_seeds_is_mean_and_deviation_of_the_matching_rows():
     assert tables.over_seeds(rows, "v", a=2).error is None
     with pytest.raises(KeyError, match="no row has w"):
         tables.over_seeds(rows, "w", a=1)
+
+
+def test_how_tables_were_made_is_read_from_their_files(squares, smoke, monkeypatch):
+    table, _ = squares
+    monkeypatch.setattr(tables, "ROOT", smoke)
+    assert tables.made() == []
+    tables.measure(table)
+    (one,) = tables.made()
+    assert (one["name"], one["rows"], one["command"]) == ("squares", 3, "make squares")
+    assert {"hardware", "versions"} <= set(one)

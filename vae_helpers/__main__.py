@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("names", nargs="*", metavar="NN_name", help="these chapters only")
     one.set_defaults(run=chapters)
 
-    one = commands.add_parser("data", help="find or download Fashion-MNIST")
+    one = commands.add_parser("data", help="find or download Fashion-MNIST and MNIST")
     one.add_argument("--optional", action="store_true", help="succeed without it, too")
     one.set_defaults(run=data)
 
@@ -78,11 +78,12 @@ def chapters(arguments) -> int:
 
 
 def data(arguments) -> int:
-    """Say in one line where Fashion-MNIST is, or in one paragraph why it is not here."""
-    from vae_helpers.data import DataError, obtain
+    """Say in a line where each dataset is, or in one paragraph why it is not here."""
+    from vae_helpers.data import CLASSES, DataError, obtain
 
     try:
-        print(f"Fashion-MNIST: {obtain('FashionMNIST')}")
+        for name in CLASSES:
+            print(f"{name}: {obtain(name)}")
     except DataError as error:
         print(error)
         return 0 if arguments.optional else 1

@@ -68,6 +68,7 @@ def book(profile: str = "full", root: Path = ROOT) -> Path:
 def refresh(names: Sequence[str] = (), root: Path = ROOT) -> None:
     """Execute all chapters (or the named ones) anew, recording their numbers, into ``chapters/``.
 
+    The last chapter, which collects the numbers of the others, follows whenever they change.
     Raises BookError for an unknown name, a missing dataset, or a chapter that raises; then
     nothing in ``chapters/`` changes.
     """
@@ -76,9 +77,12 @@ def refresh(names: Sequence[str] = (), root: Path = ROOT) -> None:
         raise BookError(f"no chapter {sorted(unknown)}; there are {[s.stem for s in sources]}")
     if missing := _missing_data():
         raise BookError(f"{missing}\nOutputs are only ever stored from the full profile.")
-    sources = [source for source in sources if not names or source.stem in names]
+    *others, last = sources
+    others = [source for source in others if not names or source.stem in names]
     executed = root / "_build" / "executed" / "full"
-    execute(sources, executed, {"VAE_PROFILE": "full", "VAE_RECORD": "1"}, _jobs(sources))
+    for some in filter(None, (others, [last])):
+        execute(some, executed, {"VAE_PROFILE": "full", "VAE_RECORD": "1"}, _jobs(some))
+    sources = [*others, last]
     # Taken after the recording, which changed what chapters depend on.
     digests = _digests(root, sources, "full")
     for source in sources:
@@ -99,11 +103,12 @@ def _save_pictures(chapter: Path, folder: Path) -> None:
 
 
 def _missing_data() -> str | None:
-    """None when Fashion-MNIST is here (found or downloaded just now), else why it is not."""
-    from vae_helpers.data import DataError, obtain  # imports torch: seconds
+    """None when the data is here (found or downloaded just now), else why it is not."""
+    from vae_helpers.data import CLASSES, DataError, obtain  # imports torch: seconds
 
     try:
-        obtain("FashionMNIST")
+        for name in CLASSES:
+            obtain(name)
     except DataError as error:
         return str(error)
 

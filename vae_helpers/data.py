@@ -135,6 +135,24 @@ class ImageDataset:
             )
         return self.subset(keep, f"{self.name}, {len(wanted)} classes")
 
+    def balanced(self, count: int, seed: int):
+        """``count`` random images, as many of each class.
+
+        Raises DataError where count is no multiple of the classes, or a class has too few.
+        """
+        each, rest = divmod(count, len(self.classes))
+        scarcest = int(torch.bincount(self.labels, minlength=len(self.classes)).min())
+        if rest or not 0 < each <= scarcest:
+            raise DataError(
+                f"{self.name}: cannot take {count} images, as many of each of {len(self.classes)} "
+                f"classes; give a multiple of {len(self.classes)} up to "
+                f"{scarcest * len(self.classes)}"
+            )
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        order = order.to(self.device)
+        parts = [order[self.labels[order] == c][:each] for c in range(len(self.classes))]
+        return self.subset(torch.cat(parts), f"{self.name}, {count} labels")
+
     def split(self, fraction: float, seed: int = 42):
         """Two disjoint random parts, ``fraction`` of the images first and the rest second.
 

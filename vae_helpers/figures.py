@@ -694,6 +694,54 @@ def rate_distortion(
     return figure
 
 
+def compression(
+    curves: Mapping[str, Sequence[tuple[float, float]]], lossless: Mapping[str, float]
+) -> Figure:
+    """Signal-to-noise ratio against bits per pixel: a curve of (bits, decibels) per coder.
+
+    Dotted lines mark the bits of ``lossless`` coders.
+    """
+    figure, axes = _axes(1, 1, height=4.0)
+    for i, (name, points) in enumerate(curves.items()):
+        bits, decibels = zip(*sorted(points), strict=True)
+        axes[0, 0].plot(
+            bits, decibels, DASHES[i % 4] + MARKERS[i], ms=5, color=COLORS[i], label=name
+        )
+    for name, bits in lossless.items():
+        axes[0, 0].axvline(bits, ls=":", color="0.4")
+        axes[0, 0].annotate(
+            f"{name}, lossless", (bits, 0.98), xycoords=("data", "axes fraction"), xytext=(-4, 0),
+            textcoords="offset points", rotation=90, ha="right", va="top", size=9,
+        )  # fmt: skip
+    axes[0, 0].set(xscale="log", xlabel="bits per pixel", ylabel="signal-to-noise ratio, dB")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=10)
+    return figure
+
+
+def two_scores(
+    points: Mapping[str, tuple[Estimate, Estimate]], labels: tuple[str, str], floor: float
+) -> Figure:
+    """Two scores of each model with their errors, each point with its name; both better if low.
+
+    A dotted line marks the ``floor`` of the second one.
+    """
+    figure, axes = _axes(1, 1, height=4.6)
+    for i, (name, (x, y)) in enumerate(points.items()):
+        axes[0, 0].errorbar(
+            x.value,
+            y.value,
+            xerr=x.error,
+            yerr=y.error,
+            fmt=MARKERS[i % 10],
+            color=COLORS[(i + i // 10) % 10],  # an eleventh model has its own pair, too
+            label=name,
+        )
+    axes[0, 0].axhline(floor, ls=":", color="0.4", label="floor")
+    axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], ylim=(0, None))
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
 def curves_by_setting(
     panels: Mapping[str, Mapping[str, Mapping[float, Estimate]]], xlabel: str, columns: int = 2
 ) -> Figure:

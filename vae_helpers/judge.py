@@ -1,13 +1,17 @@
 """The stored classifier's view of images, and how far from the test images it finds them."""
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from vae_helpers import data, runs
+from vae_helpers import classifier, data, runs
 from vae_helpers.classifier import FashionResNet18, in_batches
 from vae_helpers.metrics.frechet import frechet
+from vae_helpers.settings import settings
+from vae_helpers.storage import digest_json, load_tensors, save_tensors
 
 COUNT = 10_000  # images on each side of a Fréchet distance
 
@@ -20,8 +24,18 @@ def network() -> FashionResNet18:
 
 @lru_cache(maxsize=1)
 def reference() -> np.ndarray:
-    """What the judge sees in the test images ``(N, features)``."""
-    return features(data.load("test")[:COUNT][0])
+    """What the judge sees in the test images ``(N, features)``.
+
+    Computed once and kept under ``_build``, for half of the chapters ask for it.
+    """
+    images = data.load("test").subset(slice(COUNT))
+    code = Path(classifier.__file__).read_text(encoding="utf-8")
+    of = digest_json([runs.trained("classifier").digest, images.digest, code])
+    path = settings().work / "judge" / f"{of}.safetensors"
+    if not path.exists():
+        seen = torch.from_numpy(features(images[:][0]))
+        save_tensors(path, {"features": seen}, {"of": of})
+    return load_tensors(path)[0]["features"].numpy()
 
 
 def features(images: Tensor) -> np.ndarray:

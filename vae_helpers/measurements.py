@@ -13,11 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_helpers import corruptions, data, judge, latent, runs, samplers, sweeps, tables
+from vae_helpers import (
+    compression,
+    corruptions,
+    data,
+    judge,
+    latent,
+    runs,
+    samplers,
+    sweeps,
+    tables,
+)
 from vae_helpers.classifier import build_untrained, in_batches
+from vae_helpers.losses import PIXELS
 from vae_helpers.metrics.frechet import frechet, kernel_distances, neighbour_scores
 from vae_helpers.metrics.images import diversity, sharpness
 from vae_helpers.metrics.likelihood import bound_of_weights, log_weights
+from vae_helpers.metrics.posterior import linear_accuracy, neighbour_accuracy
 from vae_helpers.results import ResultError
 from vae_helpers.settings import settings
 from vae_helpers.storage import digest_json, load_tensors, save_tensors, versions
@@ -30,6 +42,17 @@ TOY_COUNT = 1_000
 DIVERSITY_COUNT = 1_000
 LIKELIHOOD_IMAGES = 20  # images a row of the likelihood table holds
 LIKELIHOOD_ROWS = 50
+LINEAR = "64 components"
+COMPONENTS = 64
+CODERS = {  # with rounding steps, or qualities
+    **dict.fromkeys(("dense2", "conv16-one-cycle", "residual32"), (0.25, 0.5, 1.0, 2.0, 4.0)),
+    LINEAR: (0.1, 0.25, 0.5, 1.0, 1.5, 2.0),
+    "JPEG": (1, 10, 20, 40, 60),
+    "PNG": (0,),
+}
+CODED_IMAGES = 2_000
+PROBED = "conv16-one-cycle"
+PROBE_LABELS = (100, 1_000, 10_000)
 BOUNDS = (1, 10, 100, 1_000)
 VAES = (  # of chapters 2 to 9; the last one to show what it costs to lack classes
     "conv16",
@@ -184,6 +207,83 @@ def likelihood(part: int) -> dict[str, float]:
     }
 
 
+def coding(coder: str, setting: float) -> dict[str, float]:
+    """What a coder of pictures takes and keeps, on 2,000 test images, see ``coded``.
+
+    ``bits`` per pixel with their standard error ``error``, and ``decibels`` of signal to noise; of
+    JPEG also ``files``, bits per pixel with its headers. PNG keeps everything.
+    """
+    images = data.load("test").subset(slice(CODED_IMAGES))
+    made, bits = coded(coder, setting)
+    row = {
+        "bits": float(bits.double().mean()) / PIXELS,
+        "error": float(bits.double().std()) / PIXELS / math.sqrt(len(images)),
+    }
+    if coder == "JPEG":
+        _, files, _ = compression.jpeg(images.images, int(setting))
+        row["files"] = float(files.double().mean()) / PIXELS
+    if coder != "PNG":
+        row["decibels"] = compression.psnr(float((made - images[:][0]).square().mean()))
+    return row
+
+
+def coded(coder: str, setting: float) -> tuple[Tensor, Tensor]:
+    """The first 2,000 test images as they arrive ``(N, 1, 28, 28)``, and the bits of each ``(N,)``.
+
+    coder: a VAE of the book or ``64 components``, linear ones, with ``setting`` as its rounding
+    step; ``JPEG`` without its headers, with its quality; or ``PNG``, which has no setting.
+    """
+    images = data.load("test").subset(slice(CODED_IMAGES))
+    if coder == "PNG":
+        return images[:][0], compression.png_bits(images.images)
+    if coder == "JPEG":
+        made, _, scans = compression.jpeg(images.images, int(setting))
+        return made, scans
+    if coder == LINEAR:
+        mean, directions = latent.principal_directions(data.load("train"), COMPONENTS)
+        codes, bits = _coder(coder).quantize((images[:][0].flatten(1) - mean) @ directions, setting)
+        return (codes @ directions.T + mean).clamp(0, 1).view(images[:][0].shape), bits
+    model = runs.trained(coder).model
+    codes, bits = _coder(coder).quantize(latent.encode(model, images)[0], setting)
+    return latent.decode(model, codes), bits
+
+
+@lru_cache(maxsize=4)
+def _coder(name: str) -> compression.Coder:
+    known = data.load("train").subset(slice(10_000))
+    if name == LINEAR:
+        mean, directions = latent.principal_directions(data.load("train"), COMPONENTS)
+        return compression.coder((known[:][0].flatten(1) - mean) @ directions)
+    return compression.coder(*latent.encode(runs.trained(name).model, known))
+
+
+def probe(features: str, labels: int, seed: int) -> dict[str, float]:
+    """Test accuracy of simple classifiers of what a representation tells, from so many labels.
+
+    features: ``μ`` of the best convolutional model, 16 numbers; that of the same network
+    ``untrained``; as many ``PCA`` components; or all ``pixels``. ``linear`` is logistic regression,
+    ``neighbours`` the vote of five. The labelled images are as many of each class.
+    """
+    known, test = data.load("train").balanced(labels, seed), data.load("test")
+    codes, mine = (_features_of(features, part) for part in (known, test))
+    five = neighbour_accuracy(codes, known.labels, mine, test.labels, k=5)
+    return {
+        "linear": float(linear_accuracy(codes, known.labels, mine, test.labels).mean()),
+        "neighbours": float(five.mean()),
+    }
+
+
+def _features_of(name: str, images: data.ImageDataset) -> Tensor:
+    if name == "pixels":
+        return images[:][0].flatten(1)
+    if name == "PCA":
+        mean, directions = latent.principal_directions(data.load("train"), runs.RUNS[PROBED].latent)
+        return (images[:][0].flatten(1) - mean) @ directions
+    one = runs.trained(PROBED)
+    model = one.model if name == "μ" else runs.build(one.run).eval()
+    return latent.encode(model, images)[0]
+
+
 # --- the ingredients ----------------------------------------------------------------------------
 
 
@@ -229,6 +329,16 @@ def _some(images: data.ImageDataset, count: int, seed: int) -> data.ImageDataset
 
 def _seeds() -> range:
     return range(2 if settings().smoke else 3)
+
+
+def _probe_configurations() -> Iterable[dict]:
+    every = len(data.load("train"))
+    return [
+        {"features": features, "labels": labels, "seed": seed}
+        for features in ("μ", "PCA", "pixels", "untrained")
+        for labels in ((100, 200) if settings().smoke else (*PROBE_LABELS, every))
+        for seed in (_seeds() if labels < every else (0,))
+    ]
 
 
 def _sample_configurations() -> Iterable[dict]:
@@ -306,6 +416,24 @@ TABLES = {
             frozen_quality,
             lambda: [{"sigma": sigma, "seed": seed} for sigma in SIGMAS for seed in _seeds()],
             lambda _: ("conv16", "classifier"),
+        ),
+        Table(
+            "compression",
+            COMMAND,
+            coding,
+            lambda: [
+                {"coder": coder, "setting": setting}
+                for coder, many in CODERS.items()
+                for setting in many
+            ],
+            lambda configuration: tuple({configuration["coder"]} & runs.RUNS.keys()),
+        ),
+        Table(
+            "probes",
+            COMMAND,
+            probe,
+            _probe_configurations,
+            lambda configuration: (PROBED,) * (configuration["features"] == "μ"),
         ),
         Table(
             "likelihood",

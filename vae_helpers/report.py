@@ -19,7 +19,7 @@ from vae_helpers.settings import ROOT, Settings, settings
 
 DPI = 100
 REQUIREMENTS = ROOT / "chapters" / "requirements.yml"
-REFERENCES = ROOT / "chapters" / "references.yml"
+DISCLOSURE = ROOT / "chapters" / "disclosure.yml"
 NUMBER = re.compile(r"[+−-]?\d[\d.,–]*( ± [\d.,]+)?( \S{1,5})?|")
 MARKS = {
     "passed": ("✓", "satisfied"),
@@ -97,9 +97,8 @@ def requirement(id: str, *, evidence: Mapping[str, object], passed: bool) -> Non
         f"<li><strong>{html.escape(name)}:</strong> {html.escape(str(value))}</li>"
         for name, value in evidence.items()
     )
-    anchor = f"requirement-{id.replace('.', '-')}"
     callout = (
-        f'<blockquote class="requirement {status}" id="{anchor}">'
+        f'<blockquote class="requirement {status}" id="{_anchor(id)}">'
         f"<p><strong>{mark} Requirement {html.escape(id)}, {words}.</strong> "
         f"{html.escape(listed[id]['text'])}</p><ul>{items}</ul></blockquote>"
     )
@@ -111,9 +110,51 @@ def requirements(path: Path = REQUIREMENTS) -> dict[str, dict[str, str]]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def references(path: Path = REFERENCES) -> dict[str, dict]:
-    """What published reports state: run → ``{text, split, value}``, some ``parts``, ``epochs``."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+def requirement_matrix() -> None:
+    """Show every requirement of the brief with a link to the callout that shows it met."""
+    rows = "".join(
+        f'<tr><th scope="row"><a href="{one["chapter"]}.html#{_anchor(id)}">{html.escape(id)}</a>'
+        f"</th><td>{html.escape(one['text'])}</td><td>{html.escape(title(one['chapter']))}</td></tr>"
+        for id, one in requirements().items()
+    )
+    head = "".join(
+        f'<th scope="col">{name}</th>' for name in ("requirement", "what it asks", "chapter")
+    )
+    matrix = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    display({"text/html": matrix, "text/plain": "the requirements of the brief"}, raw=True)
+
+
+def title(chapter: str) -> str:
+    """The title of the chapter of that name, from its source."""
+    source = (ROOT / "chapters" / f"{chapter}.md").read_text(encoding="utf-8")
+    return re.search(r"^# (.+)$", source, re.MULTILINE)[1]
+
+
+def chapters() -> list[str]:
+    """The names of all chapters, in order."""
+    return sorted(path.stem for path in (ROOT / "chapters").glob("[0-9]*.md"))
+
+
+def disclosure(path: Path = DISCLOSURE) -> str:
+    """What the author says about the use of AI in making the book."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["text"]
+
+
+def citation() -> str:
+    """How to cite the book, as BibTeX, from ``_config.yml``."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    fields = {
+        "title": config["title"],
+        "author": f"{{{settings().author}}}",
+        "year": config["copyright"],
+        "url": config["repository"]["url"],
+    }
+    lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
+    return f"@misc{{vae-book,\n{lines}}}"
+
+
+def _anchor(id: str) -> str:
+    return f"requirement-{id.replace('.', '-')}"
 
 
 def _cell(content: object) -> str:

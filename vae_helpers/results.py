@@ -109,6 +109,15 @@ def provenance(key: str) -> dict:
     return entries[key]
 
 
+def collected() -> dict[str, dict]:
+    """All that is stored: key → as ``provenance`` gives it, chapter by chapter."""
+    return {
+        key: entry
+        for path in sorted(_folder().glob("*.json"))
+        for key, entry in json.loads(path.read_text(encoding="utf-8")).items()
+    }
+
+
 def store(key: str, number: Estimate, *, unit: str, of: str, command: str) -> None:
     """Put ``number`` into ``assets/results``, with where and how it was made.
 
@@ -131,8 +140,12 @@ def store(key: str, number: Estimate, *, unit: str, of: str, command: str) -> No
     write_atomically(_file(key), f"{text}\n".encode())
 
 
+def _folder() -> Path:
+    return ROOT / "assets" / "results"
+
+
 def _file(key: str) -> Path:
-    return ROOT / "assets" / "results" / f"{key.split('/')[0]}.json"
+    return _folder() / f"{key.split('/')[0]}.json"
 
 
 def _entries(key: str) -> dict[str, dict]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vae_helpers import data, losses
 from vae_helpers.classifier import FashionResNet18, build_classifier, calibrate, classifier_loss
 from vae_helpers.models import VAE, build_vae, noise
+from vae_helpers.semi_supervised import build_m2, label_loss, m2_loss
 from vae_helpers.settings import settings
 from vae_helpers.storage import (
     CheckpointError,
@@ -46,7 +47,8 @@ TRAINED_BY = "python -m vae_helpers train"
 class Run:
     """One training, as a value: everything that decides its result but the data's bytes.
 
-    kind: ``vae``, ``autoencoder`` or ``classifier`` (whose code is the features of its last layer).
+    kind: ``vae``, ``autoencoder``, ``classifier`` (whose code is the features of its last layer),
+    ``semi-supervised`` (M2), or ``supervised``, which trains the classifier of M2 alone.
     dataset: what ``data.load`` calls it.
     classes: those that are trained on and watched; all of them where none are named.
     conditional: labels go into encoder and decoder.
@@ -55,6 +57,9 @@ class Run:
     free_bits: nats of KL a dimension that cost nothing.
     filmed: keep frames of the latent space along the way, see ``film``.
     train_share: below 1, that share of the training images is trained on and the rest validates.
+    labelled: above 0, only so many labels are known, as many of each class; all that a run sees
+    of the training images, but for ``semi-supervised`` ones, which see the others without.
+    label_weight: what a nat of their cross-entropy counts there, see ``semi_supervised.m2_loss``.
     """
 
     name: str
@@ -74,6 +79,8 @@ class Run:
     free_bits: float = 0.0
     batch_size: int = 128
     train_share: float = 1.0
+    labelled: int = 0
+    label_weight: float = 0.0
     seed: int = 42
 
 
@@ -156,7 +163,13 @@ RUNS = {
         Run("mnist-dense2", body="dense", latent=2, epochs=20, dataset="mnist"),
     )
 }
-LOSSES = {"vae": vae_loss, "autoencoder": autoencoder_loss, "classifier": classifier_loss}
+LOSSES = {
+    "vae": vae_loss,
+    "autoencoder": autoencoder_loss,
+    "classifier": classifier_loss,
+    "semi-supervised": m2_loss,
+    "supervised": label_loss,
+}
 ANNEALING = {
     "constant": lambda beta: lambda progress: beta,
     "linear": partial(losses.linear_warmup, share=0.5),
@@ -289,6 +302,8 @@ def load(path: Path, run: Run, data_digest: str) -> Trained:
 def training_images(run: Run) -> tuple[data.ImageDataset, data.ImageDataset | None]:
     """The images that run learns from, and those that it holds out, if any."""
     images = _of_classes(run, data.load("train", run.dataset))
+    if run.labelled and run.kind != "semi-supervised":
+        images = images.balanced(run.labelled, run.seed)
     return images.split(run.train_share, run.seed) if run.train_share < 1 else (images, None)
 
 
@@ -300,7 +315,10 @@ def build(run: Run) -> nn.Module:
     """The run's model before training."""
     if run.kind == "classifier":
         return build_classifier(run.latent, run.seed)
-    classes = len(data.load("train", run.dataset).classes) if run.conditional else 0
+    classes = len(data.load("train", run.dataset).classes)
+    if run.kind in ("semi-supervised", "supervised"):
+        return build_m2(run.body, run.latent, classes, run.seed)
+    classes = classes if run.conditional else 0
     return build_vae(run.body, run.latent, run.seed, run.kind == "vae", classes)
 
 
@@ -309,6 +327,9 @@ def recipe(run: Run) -> dict:
     loss = LOSSES[run.kind]
     if run.kind == "vae":
         loss = partial(loss, likelihood=run.likelihood, free_bits=run.free_bits)
+    if run.kind == "semi-supervised":
+        known = data.load("train", run.dataset).balanced(run.labelled, run.seed)
+        loss = partial(loss, labelled=known, weight=run.label_weight)
     return {
         "loss": loss,
         "beta": ANNEALING[run.annealing](run.beta),
@@ -340,8 +361,8 @@ def find_run(name: str) -> Run:
 
 
 def shortened(run: Run) -> Run:
-    """The run itself, or in the smoke profile one epoch of it."""
-    return replace(run, epochs=1) if settings().smoke else run
+    """The run itself, or in the smoke profile one epoch of it, of a hundred labels at most."""
+    return replace(run, epochs=1, labelled=min(run.labelled, 100)) if settings().smoke else run
 
 
 def checkpoint_path(name: str) -> Path:

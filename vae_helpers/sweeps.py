@@ -4,22 +4,30 @@
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 
 from vae_helpers import data, judge, latent, runs
+from vae_helpers.classifier import in_batches
 from vae_helpers.garments import FACTORS, LEVELS
 from vae_helpers.metrics.disentanglement import dci, mutual_information_gap
-from vae_helpers.metrics.posterior import active_units, mutual_information
+from vae_helpers.metrics.posterior import (
+    active_units,
+    mutual_information,
+    neighbour_accuracy,
+)
 from vae_helpers.models import VAE
-from vae_helpers.runs import Run
+from vae_helpers.runs import ONE_CYCLE, Run
+from vae_helpers.semi_supervised import label_loss
 from vae_helpers.settings import settings
 from vae_helpers.tables import Table
 from vae_helpers.training import History, evaluate, fit
 
 COMMAND = "python -m vae_helpers sweep"
 SEEDS = (0, 1, 2)
-DENSE = {"body": "dense", "lr": 4e-3, "schedule": "one-cycle"}
+NEIGHBOURS = 10_000  # training codes that a test image's neighbours are looked for in
+DENSE = {"body": "dense", **ONE_CYCLE}
 LATENT_SIZES = (2, 4, 8, 16, 32, 64)
 BETAS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 ANNEALED = (1.0, 10.0)
@@ -30,6 +38,20 @@ METHODS = {  # how β gets there
     "free bits": {"free_bits": 0.5},
 }
 TRAVERSED = (0.5, 1.0, 4.0)
+CHANGES = {  # of a report's model of MNIST
+    "none": {},
+    "Fashion-MNIST": {"dataset": "fashion-mnist"},
+    "one-cycle": ONE_CYCLE,
+    "convolutions": {"body": "conv"},
+    "10 dimensions": {"latent": 10},
+    "convolutions, 10 dimensions": {"body": "conv", "latent": 10},
+    "β = 0.5": {"beta": 0.5},
+}
+STEPS = 1_500  # of a classifier on a hundred or a thousand labels alone
+SHARES = {600: (300, 100), 6_000: (60, 10)}  # labels → epochs of their CVAE and classifier
+FEW_LABELS = {100: 100.0, 1_000: 10.0}  # labels → their weight in M2, by held-out images
+LABEL_METHODS = ("labels alone", "M2")
+CONVERGED = 15  # epochs after which that report calls its training converged
 
 
 # --- a row --------------------------------------------------------------------------------------
@@ -62,7 +84,10 @@ def learned(run: Run) -> dict[str, float]:
     """``scores`` of that run, trained for this alone, its last training loss ``train``, and the
     Fréchet distance of its samples.
     """
-    model, history = train(run)
+    return _judged(*train(run), run)
+
+
+def _judged(model: VAE, history: History, run: Run) -> dict[str, float]:
     row = scores(model, run) | {"train": history.curve("train")[-1]}
     if run.dataset == "fashion-mnist":
         generator = torch.Generator().manual_seed(run.seed)
@@ -71,6 +96,65 @@ def learned(run: Run) -> dict[str, float]:
             latent.decode(model, latents, latent.labels_for(model, len(latents)))
         )
     return row
+
+
+def digits(run: Run) -> dict[str, float]:
+    """``learned``, and how it went: training epochs that ended higher than the one before, and
+    the nats gained after those at which the report stopped looking; and the share of test images
+    whose class most of the ten nearest of 10,000 training codes have.
+    """
+    model, history = train(run)
+    curve = history.curve("train")
+    known, test = (data.load(split, run.dataset) for split in ("train", "test"))
+    known = known.subset(slice(NEIGHBOURS))
+    votes = neighbour_accuracy(
+        latent.encode(model, known)[0], known.labels, latent.encode(model, test)[0], test.labels
+    )
+    return _judged(model, history, run) | {
+        "rises": sum(after > before for before, after in pairwise(curve)),
+        "late": curve[min(CONVERGED, len(curve)) - 1] - curve[-1],
+        "votes": float(votes.mean()),
+    }
+
+
+def augmented(labels: int, samples: str, seed: int) -> dict[str, float]:
+    """Test accuracy of a classifier of few labelled images, without or with a CVAE's samples.
+
+    The CVAE has seen these images alone and adds as many samples, as many of each class; both
+    classifiers are trained for about as many steps, and both see what they get mirrored and
+    shifted.
+    ``recognized``: the share of the samples that the judge, who knows all labels, calls as meant.
+    """
+    run = _classifier_of_few(labels, seed)
+    if samples == "without":
+        return {"accuracy": _accuracy(train(run)[0], run)}
+    model, _ = train(_cvae_of_few(labels, seed))
+    images, _ = runs.training_images(run)
+    latents = latent.frozen(len(images), model.latent, 1.0, seed)
+    meant = latent.labels_for(model, len(images))
+    made = latent.decode(model, latents, meant)
+    called = in_batches(judge.network().probabilities, made).argmax(1)
+    both = data.ImageDataset(
+        torch.cat([images.images, (255 * made).round().byte()]),
+        torch.cat([images.labels, meant]),
+        images.classes,
+        f"{images.name} and as many samples",
+    )
+    half = replace(run, epochs=max(1, run.epochs // 2))  # of twice as many: as many steps
+    return {
+        "accuracy": _accuracy(train(half, both)[0], run),
+        "recognized": float((called == meant).double().mean()),
+    }
+
+
+def classified(run: Run) -> dict[str, float]:
+    """Test accuracy of what that run learned of its few labels."""
+    return {"accuracy": _accuracy(train(run)[0], run)}
+
+
+def _accuracy(model: torch.nn.Module, run: Run) -> float:
+    errors = evaluate(model, data.load("test", run.dataset), loss=label_loss)["error"]
+    return 1 - float(errors.double().mean())
 
 
 def disentangled(run: Run | None, baseline: str, seed: int) -> dict[str, float]:
@@ -95,10 +179,13 @@ def disentangled(run: Run | None, baseline: str, seed: int) -> dict[str, float]:
     )
 
 
-def train(run: Run) -> tuple[VAE, History]:
-    """The run's model, trained here and kept nowhere, and how it went."""
+def train(run: Run, images: data.ImageDataset | None = None) -> tuple[VAE, History]:
+    """The run's model, trained here and kept nowhere, and how it went.
+
+    images: what to train on instead of the run's own training images.
+    """
     model = runs.build(run)
-    images, _ = runs.training_images(run)
+    images = images or runs.training_images(run)[0]
     history, _ = fit(model, images, **runs.recipe(run), progress=False)
     return model.eval(), history
 
@@ -116,8 +203,11 @@ def _grid(name: str, values) -> list[dict]:
     return [{name: value, "seed": seed} for value in some for seed in _seeds()]
 
 
-def _sweep(name: str, configurations, run) -> Table:
-    """A table of ``learned`` rows; ``run`` makes the run of a configuration."""
+def _sweep(name: str, configurations, run, row=learned, judged: bool = True) -> Table:
+    """A table of rows that each train a run; ``run`` makes the run of a configuration.
+
+    judged: a row of garments has a Fréchet distance, and so depends on the judge.
+    """
 
     def of(configuration: dict) -> Run:
         return runs.shortened(run(**configuration))
@@ -125,10 +215,10 @@ def _sweep(name: str, configurations, run) -> Table:
     return Table(
         name,
         COMMAND,
-        lambda **configuration: learned(of(configuration)),
+        lambda **configuration: row(of(configuration)),
         configurations,
         runs=lambda configuration: (
-            ("classifier",) if of(configuration).dataset == "fashion-mnist" else ()
+            ("classifier",) if judged and of(configuration).dataset == "fashion-mnist" else ()
         ),
         trains=of,
     )
@@ -146,6 +236,45 @@ def _traversed(beta: float, seed: int) -> Run:
             seed=seed,
         )
     )
+
+
+def _classifier_of_few(labels: int, seed: int) -> Run:
+    return runs.shortened(
+        Run(
+            "augmentation",
+            body="resnet18",
+            latent=64,
+            epochs=SHARES[labels][1],
+            kind="classifier",
+            lr=2e-3,
+            schedule="one-cycle",
+            batch_size=64,
+            labelled=labels,
+            seed=seed,
+        )
+    )
+
+
+def _cvae_of_few(labels: int, seed: int) -> Run:
+    return runs.shortened(
+        Run(
+            "augmentation",
+            **DENSE,
+            latent=10,
+            epochs=SHARES[labels][0],
+            conditional=True,
+            labelled=labels,
+            seed=seed,
+        )
+    )
+
+
+def _of_few_labels(labels: int, method: str, seed: int) -> Run:
+    run = Run("few-labels", body="dense", latent=16, epochs=10, labelled=labels, seed=seed)
+    if method == "M2":
+        weight = FEW_LABELS[labels]
+        return replace(run, kind="semi-supervised", label_weight=weight, **ONE_CYCLE)
+    return replace(run, kind="supervised", batch_size=50, epochs=STEPS * 50 // labels)
 
 
 def _garment_configurations() -> list[dict]:
@@ -184,6 +313,41 @@ TABLES = {
             "budgets",  # of reports that stopped early
             lambda: [{"run": "conditional2", "epochs": 3}],
             lambda run, epochs: replace(runs.RUNS[run], epochs=epochs),
+        ),
+        _sweep(
+            "digits",
+            lambda: [{"change": one, "seed": seed} for one in CHANGES for seed in _seeds()],
+            lambda change, seed: replace(
+                Run("digits", body="dense", latent=2, epochs=20, dataset="mnist", seed=seed),
+                **CHANGES[change],
+            ),
+            digits,
+        ),
+        Table(
+            "augmentation",
+            COMMAND,
+            augmented,
+            lambda: [
+                {"labels": labels, "samples": samples, "seed": seed}
+                for labels in SHARES
+                for samples in ("without", "with")
+                for seed in (_seeds() if settings().smoke else range(5))
+            ],
+            runs=lambda configuration: ("classifier",) * (configuration["samples"] == "with"),
+            trains=lambda configuration: (
+                _classifier_of_few if configuration["samples"] == "without" else _cvae_of_few
+            )(configuration["labels"], configuration["seed"]),
+        ),
+        _sweep(
+            "few-labels",
+            lambda: [
+                {"labels": labels} | one
+                for labels in FEW_LABELS
+                for one in _grid("method", LABEL_METHODS)
+            ],
+            _of_few_labels,
+            classified,
+            judged=False,
         ),
         Table(
             "disentanglement",

@@ -20,7 +20,7 @@ from vae_helpers import data, runs
 from vae_helpers.files import write_atomically
 from vae_helpers.results import Estimate, ResultError
 from vae_helpers.runs import Run
-from vae_helpers.settings import settings
+from vae_helpers.settings import ROOT, settings
 from vae_helpers.storage import digest_json, hardware, versions
 from vae_helpers.training import evaluate, fit
 
@@ -104,6 +104,15 @@ def head(table: Table) -> dict:
     measured(table)
     stored = json.loads(_path(table).read_text(encoding="utf-8"))
     return {key: value for key, value in stored.items() if key != "rows"}
+
+
+def made() -> list[dict]:
+    """How the book's own tables were made: ``name``, number of ``rows``, and their ``head``."""
+    stored = []
+    for path in sorted((ROOT / "assets" / "results" / "tables").glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stored.append({"name": path.stem} | content | {"rows": len(content["rows"])})
+    return stored
 
 
 def over_seeds(rows: Iterable[dict], what: str, **configuration) -> Estimate:

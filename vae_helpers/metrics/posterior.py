@@ -93,6 +93,40 @@ def neighbour_accuracy(
     return torch.from_numpy(right.astype(np.float64))
 
 
+def neighbourhoods(codes: Tensor, labels: Tensor, classes: int, k: int = 10) -> Tensor:
+    """Of which class the k nearest other codes are, on average by class: rows sum to 1, ``(C, C)``.
+
+    Of codes ``(N, d)`` with labels ``(N,)``; NaN in the row of a class without codes. Raises
+    ValueError for k or fewer codes.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    _check(codes)
+    if len(codes) <= k:
+        raise ValueError(f"{len(codes)} codes for {k} neighbours; give more")
+    found = NearestNeighbors(n_neighbors=k).fit(codes.numpy()).kneighbors(return_distance=False)
+    shares = torch.nn.functional.one_hot(labels[torch.from_numpy(found)], classes).double().mean(1)
+    return torch.stack([shares[labels == one].mean(0) for one in range(classes)])
+
+
+def linear_accuracy(known: Tensor, known_labels: Tensor, codes: Tensor, labels: Tensor) -> Tensor:
+    """Whether a linear classifier of ``known`` codes gets the class right, ``(N,)`` of 0, 1.
+
+    Logistic regression with an L2 penalty of weight 1, on codes scaled to mean 0 and deviation 1
+    (Alain & Bengio 2017 call it a probe). known ``(M, d)`` come from training images, codes
+    ``(N, d)`` from test images. Raises ValueError for NaN, or where only one class is known.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    _check(known)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
+    probe.fit(known.flatten(1).numpy(), known_labels.numpy())
+    right = probe.predict(codes.flatten(1).numpy()) == labels.numpy()
+    return torch.from_numpy(right.astype(np.float64))
+
+
 def _check(codes: Tensor) -> None:
     if codes.ndim < 2 or len(codes) < 2:
         raise ValueError(f"codes of shape {tuple(codes.shape)}; give (N, d) with N > 1")
