@@ -59,8 +59,8 @@ class DrawnGarments:
         terminalreporter.section("chapters ran on drawn garments", yellow=True)
         terminalreporter.write_line(
             f"{' and '.join(self.missing)} not found. Looked for the four .gz files of each in its "
-            f"folder raw under {' and '.join(map(str, self.places))}. So the chapters ran in the smoke profile, on "
-            "drawn garments, and their stored outputs were not compared. Run "
+            f"folder raw under {' and '.join(map(str, self.places))}. So the chapters ran in the "
+            "smoke profile, on drawn garments, and their stored outputs were not compared. Run "
             "`python -m vae_helpers data` to download them, or name their folder in VAE_DATA_DIR."
         )
 
