@@ -47,4 +47,14 @@ def test_without_the_dataset_chapters_run_on_garments_and_the_session_says_so(tm
     status, said = session("--nbval", CHAPTER, VAE_DATA_DIR=str(tmp_path))
     assert status == 0, said
     assert "chapters ran on drawn garments" in said
-    assert f"Looked for its four .gz files in {tmp_path}" in said
+    assert "FashionMNIST and MNIST not found" in said
+    assert f"raw under {tmp_path}" in said
+
+
+def test_one_missing_dataset_is_enough_to_run_on_garments(real_data, tmp_path):
+    raw = real_data.find("FashionMNIST")
+    (tmp_path / "FashionMNIST").mkdir()
+    (tmp_path / "FashionMNIST" / "raw").symlink_to(raw)
+    status, said = session("--nbval", CHAPTER, VAE_DATA_DIR=str(tmp_path))
+    assert status == 0, said
+    assert "\nMNIST not found" in said

@@ -954,3 +954,10 @@ def test_a_balanced_choice_has_as_many_of_each_class():
 def test_a_balanced_choice_that_cannot_be_had_is_refused(count):
     with pytest.raises(DataError, match=f"cannot take {count} images.*multiple of 10 up to"):
         garments(500).balanced(count, seed=0)
+
+
+def test_class_counts_are_those_of_the_data():
+    assert module.class_count("mnist") == len(module.DIGIT_CLASSES)
+    for name in ("fashion-mnist", "garments"):
+        assert module.class_count(name) == len(module.FASHION_CLASSES)
+    assert module.class_count("garments") == len(module.load("test", "garments").classes)

@@ -230,6 +230,11 @@ DATASETS = {
 }
 
 
+def class_count(name: str) -> int:
+    """How many classes the dataset that ``load`` calls so has, without reading it."""
+    return len(DIGIT_CLASSES if name == "mnist" else FASHION_CLASSES)
+
+
 def garments(n: int, seed: int = 0) -> ImageDataset:
     """``n`` drawn garments with the factors they were drawn from (``garments.FACTORS``)."""
     factors = drawing.sample_factors(n, seed)

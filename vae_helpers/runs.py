@@ -315,7 +315,7 @@ def build(run: Run) -> nn.Module:
     """The run's model before training."""
     if run.kind == "classifier":
         return build_classifier(run.latent, run.seed)
-    classes = len(data.load("train", run.dataset).classes)
+    classes = data.class_count(run.dataset)
     if run.kind in ("semi-supervised", "supervised"):
         return build_m2(run.body, run.latent, classes, run.seed)
     classes = classes if run.conditional else 0
