@@ -92,7 +92,9 @@ def data(arguments) -> int:
 
 def train(arguments) -> int:
     """Train models by name, and say where their checkpoints are."""
-    from vae_helpers import runs
+    from tqdm import tqdm
+
+    from vae_helpers import runs, together
     from vae_helpers.data import DataError
     from vae_helpers.storage import CheckpointError
     from vae_helpers.training import TrainingError
@@ -103,8 +105,8 @@ def train(arguments) -> int:
         print(f"no run {', '.join(unknown)}; choose from {', '.join(runs.RUNS)}", file=sys.stderr)
         return 2
     try:
-        for name in names:
-            print(f"{name}: {runs.train(name)}")
+        for name, path in together.train(names):
+            tqdm.write(f"{name}: {path}")
     except (DataError, CheckpointError, TrainingError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from vae_helpers import data, losses
 from vae_helpers.classifier import FashionResNet18, build_classifier, calibrate, classifier_loss
@@ -206,11 +207,11 @@ def trained(name: str) -> Trained:
     return load(path, run, data.load("train", run.dataset).digest)
 
 
-def train(name: str) -> Path:
+def train(name: str, progress: bool | Callable[[float], None] = True) -> Path:
     """Train that run, or go on where an interrupted call stopped; return its checkpoint.
 
-    Does nothing where the checkpoint exists already. One process at a time trains a run; another
-    one waits for it.
+    progress: see ``fit``. Does nothing where the checkpoint exists already. One process at a time
+    trains a run; another one waits for it.
     """
     run, path, now = find_run(name), checkpoint_path(name), settings()
     state = now.work / "training" / f"{'retrained-' if now.retrain else ''}{name}.safetensors"
@@ -231,7 +232,7 @@ def train(name: str) -> Path:
             snapshot=_snapshots(run, test, math.ceil(len(images) / run.batch_size)),
             state=state,
             precision=precision,
-            progress=not now.smoke,
+            progress=False if now.smoke else progress,
         )
         if run.kind == "classifier":
             calibrate(model, watch["validation"])
@@ -339,6 +340,15 @@ def recipe(run: Run) -> dict:
         "schedule": run.schedule,
         "seed": run.seed,
     }
+
+
+def work(run: Run) -> int:
+    """Floating-point operations that training the run takes: what to expect of its length."""
+    images, _ = training_images(run)
+    with FlopCounterMode(display=False) as counted:
+        terms = recipe(run)["loss"](build(run), *images[:2])
+        terms["total"].mean().backward()
+    return counted.get_total_flops() // 2 * len(images) * run.epochs
 
 
 DEFAULTS = json.loads(

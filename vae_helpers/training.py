@@ -94,7 +94,7 @@ def fit(
     snapshot: Callable[[nn.Module, int], dict[str, Tensor]] | None = None,
     state: Path | None = None,
     precision: torch.dtype | None = None,
-    progress: bool = True,
+    progress: bool | Callable[[float], None] = True,
 ) -> tuple[History, dict[str, Tensor]]:
     """Train ``model`` in place with Adam; return its history and its snapshots.
 
@@ -103,6 +103,7 @@ def fit(
     snapshot: called after each step with (model, steps done so far), returns named tensors to keep.
     state: a file that each finished epoch is written to, and that a later call resumes from.
     precision: autocast type, see ``best_precision``; None is float32.
+    progress: show a bar, or call this after each step with the share that is done, up to 1.
 
     Raises DataError without images, ValueError for a schedule that does not exist,
     TrainingError at the first NaN or infinite term, and CheckpointError when ``state`` belongs to
@@ -134,7 +135,7 @@ def fit(
         initial=history.epochs * steps,
         desc=f"epoch {history.epochs}/{epochs}",
         unit="step",
-        disable=not progress,
+        disable=progress is not True,
         mininterval=0.5,
     )
     finished = _clone(model)
@@ -163,6 +164,8 @@ def fit(
                     snapshots |= snapshot(model, (epoch - 1) * steps + step + 1)
                     model.train()
                 bar.update()
+                if callable(progress):
+                    progress(((epoch - 1) * steps + step + 1) / (epochs * steps))
             history.rows.append(
                 {"epoch": epoch, "split": "train"}
                 | {name: float(value) / len(data) for name, value in sums.items()}
