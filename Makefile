@@ -11,7 +11,9 @@ RUN := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help book test chapters retrain classifier measure sweeps clean
+PATHS := vae_helpers tests checks benchmarks conftest.py
+
+.PHONY: help book test check chapters retrain classifier measure sweeps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,9 +23,12 @@ book: .venv/installed ## execute the chapters, render the site to _build/html (P
 
 test: .venv/installed ## lint, unit tests, and every chapter against its stored outputs
 	@$(RUN) -m vae_helpers data --optional
-	$(RUN) -m ruff check vae_helpers tests benchmarks conftest.py
-	$(RUN) -m ruff format --check vae_helpers tests benchmarks conftest.py
+	$(RUN) -m ruff check $(PATHS)
+	$(RUN) -m ruff format --check $(PATHS)
 	$(RUN) -m pytest -n 2 --dist loadfile --nbval
+
+check: .venv/installed ## what is slow or needs a browser: the site's pages, notebooks on their own
+	$(RUN) -m pytest checks
 
 chapters: .venv/installed ## execute the chapters and store their outputs in chapters/ (needs Fashion-MNIST)
 	@$(RUN) -m vae_helpers chapters
