@@ -11,12 +11,12 @@ RUN := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-PATHS := vae_helpers tests checks benchmarks conftest.py
+PATHS := vae_helpers tests checks benchmarks colab.py conftest.py
 
-.PHONY: help book test check chapters retrain classifier measure sweeps clean
+.PHONY: help book test check chapters retrain classifier measure sweeps personalise clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: .venv/installed ## execute the chapters, render the site to _build/html (PROFILE=smoke: on drawn garments)
 	@$(RUN) -m vae_helpers book --profile $(PROFILE)
@@ -46,6 +46,14 @@ measure: .venv/installed ## make the tables of costly numbers that are missing o
 
 sweeps: .venv/installed ## make the tables of trainings that are missing or stale (hours; can be interrupted, too)
 	@$(RUN) -m vae_helpers sweep --all
+
+# Neither make nor the shell may expand what a name contains.
+personalise: export NEW_AUTHOR = $(value AUTHOR)
+personalise: export NEW_REPO = $(value REPO)
+personalise: .venv/installed ## change author and repository everywhere: make personalise AUTHOR="Your Name" REPO=user/name
+	@$(RUN) -m vae_helpers personalise \
+	    $(if $(filter-out undefined,$(origin AUTHOR)),--author="$$NEW_AUTHOR") \
+	    $(if $(filter-out undefined,$(origin REPO)),--repo="$$NEW_REPO")
 
 clean: ## remove what was built; .venv and data stay
 	rm -rf _build

@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
@@ -147,8 +148,115 @@ def test_a_chapter_opens_and_closes_as_agreed(name):
     assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
     titles = [title for _, title in headings]
     assert titles[-3:] == ["What did not work", "Summary", "Exercises"]
-    hidden = [cell for cell in code(name) if "hide-cell" in cell.metadata.get("tags", [])]
-    assert len(hidden) >= 2
+
+
+@each_chapter
+def test_every_exercise_is_followed_by_a_hidden_answer_that_ran(name):
+    cells = STORED[name].cells
+    start = next(i for i, cell in enumerate(cells) if "## Exercises" in cell.source)
+    asked, answered = [], []
+    for cell in cells[start:]:
+        if cell.cell_type == "markdown":
+            asked += re.findall(r"^(\d+)\. \S", cell.source, re.MULTILINE)
+            continue
+        assert "hide-cell" in cell.metadata["tags"], cell.source
+        assert cell.execution_count
+        assert cell.outputs, cell.source
+        # Code that finds something out, not a text in quotes alone.
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        assert any(isinstance(node, ast.FormattedValue) for node in nodes), cell.source
+        answered.append(asked[-1])
+    assert len(asked) >= 2
+    assert answered == asked == [str(i + 1) for i in range(len(asked))]
+
+
+UNITS = "nats?|bits?|%|percent|seconds?|minutes?|hours?|points?|times|×|MB|kB|dB|decibels"
+NUMBER = re.compile(
+    rf"(?<![\w.-])\d[\d,]*(?:\.\d+|(?=\s?(?:{UNITS})(?!\w)))(?:\s?(?:{UNITS})(?!\w))?"
+)
+NOT_PROSE = re.compile(
+    r"`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|<[^>]+>", re.DOTALL
+)  # code, roles, math, addresses
+SETTINGS = re.compile(  # what a sentence chooses, and no execution finds
+    r"(?:β|beta|σ|μ)\s(?:=\s)?(?:from )?[\d.]+(?: (?:and|to) [\d.]+)?"  # σ = 0.1 and 0.5
+    r"|\d+ × \d+"  # pixels, places of a grid
+    r"|\b0\.001(?!\d)|\b0\.0001(?!\d)"  # a reference's weight of the KL, Adam's rate; an axis's end
+    r"|\b(?:holds?|than|have|are) (?:90|95|99|100) %"  # of which a question or definition speaks
+    r"|\b1 % or 10 %"  # of the labels
+    r"|at least 0\.9\b|at most 0\.1\b"  # what a known answer has to score
+)
+
+
+def typed_numbers(text):
+    """The measured numbers that stand typed in a text: with decimals, or with a unit."""
+    return NUMBER.findall(SETTINGS.sub("", NOT_PROSE.sub("", text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("The −ELBO is 241.98.", ["241.98"]),
+        ("It takes 5 minutes, 3 times as long as 1,200 s.", ["5 minutes", "3 times"]),
+        (
+            "A recall of 92 % costs 16 nats (between 4 and 5.5 points).",
+            ["92 %", "16 nats", "5.5 points"],
+        ),
+        ("Garments have 93 % at β = 0.5, and 12.5 × more.", ["93 %", "12.5 ×"]),
+        (
+            "60,000 images of 28 × 28, σ = 0.1 and 0.5, `lr=0.5`, $0.5$, [ten](5.1%.html), 2 + 3.",
+            [],
+        ),
+        ("See chapter 7, 2013, ten classes, 16 dimensions, conv16-0.5.", []),
+    ],
+)
+def test_a_typed_number_is_told_from_a_setting(text, numbers):
+    assert typed_numbers(text) == numbers
+
+
+@pytest.mark.parametrize("source", book.chapters(), ids=lambda path: path.stem)
+def test_no_number_is_typed_in_prose_captions_or_alternative_texts(source):
+    for cell in book.notebook(source).cells:
+        shown = cell.metadata.get("mystnb", {})
+        texts = [
+            cell.source if cell.cell_type == "markdown" else "",
+            shown.get("figure", {}).get("caption", ""),
+            shown.get("image", {}).get("alt", ""),
+        ]
+        for text in texts:
+            assert typed_numbers(text) == [], f"let `report.finding` write it: {text}"
+
+
+def test_every_chapter_brings_the_book_in_the_same_way():
+    cells = [
+        next(cell.source for cell in book.notebook(one).cells if cell.cell_type == "code")
+        for one in book.chapters()
+    ]
+    found = [
+        re.search(r"^import importlib.*?\n(?=import|from)", cell, re.M | re.S) for cell in cells
+    ]
+    assert len({one and one[0] for one in found}) == 1
+    assert "git clone" in found[0][0]
+    assert all(
+        cell.startswith("RETRAIN = False  # ") for cell in cells[:-1]
+    )  # the last trains none
+
+
+@pytest.mark.parametrize("source", book.chapters(), ids=lambda path: path.stem)
+def test_the_first_line_opens_the_chapter_in_colab_and_says_what_it_costs(source):
+    made = book.notebook(source)
+    line = made.cells[0].source.split("\n\n")[1]
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
+    name = repository["url"].removeprefix("https://github.com/")
+    for address in (
+        f"(https://colab.research.google.com/github/{name}/blob/main/chapters/{source.stem}.ipynb)",
+        f"(https://github.com/{name}/blob/main/chapters/{source.stem}.md)",
+    ):
+        assert address in line
+    assert re.search(r" · runs in .* on two CPU cores", line)
+    assert "a Colab T4 has not been timed" in line
+    code = "\n".join(cell.source for cell in made.cells if cell.cell_type == "code")
+    trains = "RETRAIN = " in code and "runs.trained(" in code
+    assert trains == ("with `RETRAIN = True`" in line)
 
 
 @each_chapter

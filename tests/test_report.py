@@ -10,6 +10,7 @@ from PIL import Image
 
 from vae_helpers import report
 from vae_helpers.report import RequirementError, finding, requirement, show, table
+from vae_helpers.storage import hardware
 
 
 @pytest.fixture
@@ -23,9 +24,12 @@ def shown(monkeypatch):
 # --- the chapter's switch ----------------------------------------------------------------------
 
 
-def test_setup_turns_retraining_on_only_when_asked():
+def test_setup_turns_retraining_on_only_when_asked_and_says_on_what(shown, monkeypatch):
+    monkeypatch.setenv("VAE_DEVICE", "cpu")
     assert not report.setup().retrain
+    assert shown == []
     assert report.setup(retrain=True).retrain
+    assert f"trained here, on {hardware('cpu')}" in shown[0]["text/markdown"]
 
 
 # --- requirements ------------------------------------------------------------------------------

@@ -86,6 +86,16 @@ def test_only_the_rows_of_another_model_are_measured_anew(squares, monkeypatch):
     assert [row["x"] for row in tables.measured(table)] == [1, 2, 3]
 
 
+def test_rows_of_a_model_that_a_sparse_clone_left_out_are_taken_as_pushed(squares, monkeypatch):
+    table, _ = squares
+    tables.measure(table)
+    old = {"model 1": "another digest", "model 2": "another digest"}
+    monkeypatch.setattr(tables, "run_digest", lambda run: old.get(run, f"digest of {run}"))
+    monkeypatch.setattr(tables, "left_out", lambda path: path.stem == "model 2")
+    with pytest.raises(ResultError, match="has 2 of the 3 rows"):  # not the row of model 1
+        tables.measured(table)
+
+
 def test_a_new_configuration_adds_its_row_and_an_old_one_goes(squares):
     table, counted = squares
     tables.measure(table)

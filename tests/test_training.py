@@ -1,5 +1,6 @@
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +55,14 @@ def test_training_lowers_every_body_s_loss(body):
     _, history, _ = train(build_vae(body, 4), data=DATA.subset(slice(128)), epochs=3, batch_size=32)
     total = history.curve("train")
     assert total[0] > total[1] > total[2]
+
+
+def test_a_bar_shows_epoch_device_and_the_time_left(capsys):
+    train(epochs=3, batch_size=32, progress=True)
+    *_, last = capsys.readouterr().err.strip().split("\r")
+    assert re.search(r"epoch 3/3 on cpu: 100%.*30/30 \[00:\d\d<00:00, ", last)
+    train(progress=False)
+    assert capsys.readouterr().err == ""
 
 
 def test_history_has_a_row_per_epoch_and_split_whose_total_is_its_terms():

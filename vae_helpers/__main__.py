@@ -1,4 +1,4 @@
-"""The command line: ``python -m vae_helpers book | chapters | data | train | measure | sweep``."""
+"""The command line: ``python -m vae_helpers COMMAND``; ``--help`` lists the commands."""
 
 import argparse
 import os
@@ -42,6 +42,11 @@ def main(argv: list[str] | None = None) -> int:
     which.add_argument("names", nargs="*", default=[], metavar="TABLE")
     which.add_argument("--all", action="store_true")
     one.set_defaults(run=sweep)
+
+    one = commands.add_parser("personalise", help="change the book's author or repository")
+    one.add_argument("--author", help="who signs the figures")
+    one.add_argument("--repo", metavar="USER/NAME", help="where badges and links lead, on GitHub")
+    one.set_defaults(run=personalise)
 
     arguments = parser.parse_args(argv)
     try:
@@ -117,7 +122,7 @@ def measure(arguments) -> int:
     """Make tables of the book's models by name, and say where they are."""
     from vae_helpers import measurements
 
-    return _tables([*measurements.TABLES, measurements.EMBEDDINGS], arguments)
+    return _tables([*measurements.TABLES, *measurements.FILES], arguments)
 
 
 def sweep(arguments) -> int:
@@ -127,9 +132,30 @@ def sweep(arguments) -> int:
     return _tables(list(sweeps.TABLES), arguments)
 
 
+def personalise(arguments) -> int:
+    """Put other names into the book, and say what is left to do."""
+    from vae_helpers.book import BookError
+    from vae_helpers.figures import drawable
+    from vae_helpers.personalise import personalise as change
+
+    author = arguments.author
+    try:
+        changed = change(author, arguments.repo)
+    except BookError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"changed: {', '.join(changed) or 'nothing, these are its names already'}")
+    if author and drawable(author) != author:
+        print(f"The figures' font lacks some of these letters; they sign {drawable(author)}")
+    if changed and author:
+        print("Stored figures and films keep the old signature until `make chapters` redraws them.")
+    return 0
+
+
 def _tables(known: list[str], arguments) -> int:
     from vae_helpers import measurements
     from vae_helpers.data import DataError
+    from vae_helpers.files import FetchError
     from vae_helpers.storage import CheckpointError
     from vae_helpers.training import TrainingError
 
@@ -140,7 +166,7 @@ def _tables(known: list[str], arguments) -> int:
     try:
         for name in names:
             print(f"{name}: {measurements.measure(name)}")
-    except (DataError, CheckpointError, TrainingError) as error:
+    except (DataError, CheckpointError, FetchError, TrainingError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -16,8 +16,8 @@ from matplotlib.patches import Circle
 from PIL import Image, ImageDraw, ImageFont
 
 from vae_helpers import data, runs
-from vae_helpers.figures import COLORS
-from vae_helpers.files import write_atomically
+from vae_helpers.figures import COLORS, drawable
+from vae_helpers.files import fetched, write_atomically
 from vae_helpers.settings import settings
 from vae_helpers.storage import digest_json
 
@@ -38,7 +38,7 @@ def filmed(*names: str) -> Path:
     made = [runs.trained(name) for name in names]
     betas = [f"beta_{one.run.beta:.1f}" for one in made]
     stem = f"vae_{betas[0]}_evolution" if len(made) == 1 else "vae_beta_side_by_side"
-    path = settings().assets / "gifs" / f"{stem}.gif"
+    path = fetched(settings().assets / "gifs" / f"{stem}.gif")
     digest = digest_of(made)
     if not path.exists() or read_digest(path) != digest:
         write(path, frames(made, data.load("test")), digest)
@@ -155,9 +155,8 @@ def _background(run, reach: float, width: int, height: int, header: int, strip: 
     step = next(step for step in (1, 2, 5, 10, 20, 50) if reach < 2.5 * step)
     axes.set(xticks=(-step, 0, step), yticks=(-step, 0, step))
     axes.add_patch(Circle((0, 0), 2, fill=False, ls="--", color="0.55", lw=1))
-    figure.text(
-        0.998, 2 / height, settings().author, ha="right", size=7, color="0.55", parse_math=False
-    )
+    author = drawable(settings().author)
+    figure.text(0.998, 2 / height, author, ha="right", size=7, color="0.55", parse_math=False)
     label = 9 if width > 300 else 8
     figure.text(
         4 / width,

@@ -8,6 +8,7 @@ made on the way lies under ``_build``, and is made again only when something it 
 import asyncio
 import base64
 import hashlib
+import html
 import os
 import platform
 import re
@@ -23,7 +24,9 @@ from pathlib import Path
 
 import yaml
 
-from vae_helpers.files import write_atomically
+from vae_helpers import markup, one_page, pages
+from vae_helpers.files import with_scalar, write_atomically
+from vae_helpers.pages import BookError
 from vae_helpers.settings import ROOT, settings
 
 CELL_TIMEOUT = 7200  # seconds; a cell may train a model, but a hang must end
@@ -34,10 +37,6 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"},
 }
-
-
-class BookError(Exception):
-    """The book cannot be made; the message names the chapter or file, and the remedy."""
 
 
 # --- the two commands ---------------------------------------------------------------------------
@@ -145,21 +144,23 @@ def _pages(root: Path) -> list[str]:
 
 
 def notebook(source: Path):
-    """The notebook of one Markdown source, without outputs; the same bytes give the same cells.
-
-    A cell's id is a hash of its source, so editing one cell leaves the others' ids alone.
-    """
+    """The notebook of one Markdown source, without outputs; the same bytes give the same cells."""
     import jupytext
 
     made = jupytext.reads(source.read_text(encoding="utf-8"), fmt="md:myst")
     made.metadata = METADATA
     made.nbformat, made.nbformat_minor = 4, 5
+    identify(made.cells)
+    return made
+
+
+def identify(cells: Sequence) -> None:
+    """Give each cell its id: a hash of its source, so editing one cell leaves the others' alone."""
     seen: dict[str, int] = {}
-    for cell in made.cells:
+    for cell in cells:
         digest = hashlib.sha1(cell.source.encode(), usedforsecurity=False).hexdigest()[:8]
         seen[digest] = seen.get(digest, 0) + 1
         cell["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
-    return made
 
 
 def outdated(root: Path = ROOT) -> list[str]:
@@ -336,8 +337,9 @@ def stage(root: Path, profile: str, executed: Path) -> Path:
     """Lay out what the site is made from under ``_build/source/<profile>``; return that folder.
 
     Pages are those of ``_toc.yml``; chapters come from ``executed``. Where ``$GITHUB_REPOSITORY``
-    is set, it replaces the ``owner/name`` of ``_config.yml`` here, and nowhere else. Only files
-    that changed are written. Raises BookError when one is missing.
+    is set, it replaces the ``owner/name`` of ``_config.yml`` here, and nowhere else. A page named
+    ``explorer`` gets its decoders. Only files that changed are written. Raises BookError when one
+    is missing.
     """
     files = {name: root / name for name in ("_config.yml", "_toc.yml", "references.bib")}
     for page in _pages(root):
@@ -346,20 +348,48 @@ def stage(root: Path, profile: str, executed: Path) -> Path:
         else:
             files[f"{page}.md"] = root / f"{page}.md"
     linked = [path for path in (root / "assets").rglob("*") if path.suffix in PICTURES]
-    for path in [*linked, *(root / "_static").rglob("*.*")]:
+    for path in [*linked, *(root / "_static").rglob("*.*"), *(root / "extra").rglob("*.*")]:
         files[path.relative_to(root).as_posix()] = path
 
     folder = root / "_build" / "source" / profile
     rename = _repository(root)
+    staged = {}
     for name, path in files.items():
         if not path.is_file():
             raise BookError(f"{path}: no such file, but _toc.yml or the site's build names it")
         content = path.read_bytes()
-        _write(folder / name, rename(content) if path.suffix in TEXTS else content)
+        if name == "_config.yml":
+            content = _escaped(content)
+        staged[name] = rename(content) if path.suffix in TEXTS else content
+    if "explorer.md" in files:
+        staged |= _decoders(root)
+    staged |= pages.finished(staged, root, profile)
+    for name, content in staged.items():
+        _write(folder / name, content)
     for path in folder.rglob("*"):
-        if path.is_file() and path.relative_to(folder).as_posix() not in files:
+        if path.is_file() and path.relative_to(folder).as_posix() not in staged:
             path.unlink()
     return folder
+
+
+def _decoders(root: Path) -> dict[str, bytes]:
+    """The scripts that the explorer loads on demand, by their place in the staged folder."""
+    from vae_helpers import export  # imports torch: seconds
+    from vae_helpers.storage import CheckpointError
+
+    try:
+        scripts = export.scripts(root / "assets")
+    except CheckpointError as error:
+        raise BookError(str(error)) from error
+    return {f"extra/explorer/{name}": content for name, content in scripts.items()}
+
+
+def _escaped(config: bytes) -> bytes:
+    # The theme puts the author's name into its pages as HTML, where MathJax looks for $$ and \(.
+    text = config.decode()
+    author = html.escape(str(yaml.safe_load(text)["author"]), quote=False)
+    author = f'<span class="mathjax_ignore">{author}</span>'
+    return with_scalar(text, ["author"], author).encode()
 
 
 def _repository(root: Path):
@@ -384,6 +414,8 @@ def render(root: Path, profile: str, staged: Path) -> Path:
         sha.update(path.relative_to(staged).as_posix().encode() + path.read_bytes())
     tools = ("jupyter-book", "Sphinx", "myst-nb", "sphinx-book-theme")
     sha.update(repr([version(tool) for tool in tools]).encode())
+    for module in (markup, one_page):
+        sha.update(Path(module.__file__).read_bytes())
     front = site / "index.html"
     if front.is_file() and stamp.is_file() and stamp.read_text() == sha.hexdigest():
         return front
@@ -400,9 +432,13 @@ def render(root: Path, profile: str, staged: Path) -> Path:
     )
     if built.returncode:
         raise BookError(f"the site's build failed:\n{_plain(built.stdout)}")
+    made = scratch / "_build" / "html"
+    for page in made.rglob("*.html"):
+        _write(page, markup.mended(page.read_text(encoding="utf-8")).encode())
+    _write(made / one_page.WHOLE, one_page.merged(made, _pages(staged)))
     shutil.rmtree(site, ignore_errors=True)
     site.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(scratch / "_build" / "html", site)
+    os.replace(made, site)
     _write(stamp, sha.hexdigest().encode())
     return front
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vae_helpers.data import ImageDataset
-from vae_helpers.models import BATCH
 
+BATCH = 100  # images an inference takes at a time: a ResNet's activations stay in the cache
 SHIFT = 1  # pixels by which a training image may be moved, up and down and sideways
 
 

@@ -2,11 +2,12 @@
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 
 def blur(images: Tensor, strength: float, seed: int = 0) -> Tensor:
     """Gaussian blur of ``strength`` pixels' standard deviation; needs no seed."""
+    from torchvision.transforms.v2.functional import gaussian_blur  # imports as long as torch does
+
     width = 2 * round(3 * strength) + 1
     return gaussian_blur(images, [width, width], [strength, strength]).clamp(0, 1)
 

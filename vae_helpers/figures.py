@@ -4,11 +4,13 @@ Figures are made without pyplot, so none lingers; captions and alt texts stand i
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import matplotlib
 import numpy as np
 import seaborn as sns
 import torch
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -24,6 +26,7 @@ from vae_helpers.training import SCHEDULES, History
 WIDTH = 7.0  # inches: 700 pixels at the book's resolution, the width of a page
 COLORS = sns.color_palette("colorblind", 10)
 MARKERS = "osv^DPX*<>"
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 DASHES = ("-", "--", ":", "-.")  # beside colour, so that colour is never the only code
 TERMS = {"total": "total", "reconstruction": "reconstruction", "kl": "KL"}
 STYLE = {
@@ -37,6 +40,19 @@ STYLE = {
     "image.cmap": "gray",
 }
 matplotlib.rcParams.update(STYLE)
+
+
+def drawable(text: str) -> str:
+    """``text`` with a question mark in a diamond for each letter that the figures' font lacks.
+
+    matplotlib would draw a box, and warn of it below every figure that an author signs.
+    """
+    return "".join(letter if ord(letter) in _letters() else REPLACEMENT for letter in text)
+
+
+@cache
+def _letters() -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
 
 
 def _axes(rows: int, columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:

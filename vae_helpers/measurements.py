@@ -17,6 +17,7 @@ from vae_helpers import (
     compression,
     corruptions,
     data,
+    export,
     judge,
     latent,
     runs,
@@ -25,7 +26,7 @@ from vae_helpers import (
     tables,
 )
 from vae_helpers.classifier import build_untrained, in_batches
-from vae_helpers.losses import PIXELS
+from vae_helpers.losses import PIXELS, kl_per_dimension
 from vae_helpers.metrics.frechet import frechet, kernel_distances, neighbour_scores
 from vae_helpers.metrics.images import diversity, sharpness
 from vae_helpers.metrics.likelihood import bound_of_weights, log_weights
@@ -77,6 +78,7 @@ SIZES = (500, 1_000, 2_000, 5_000, 10_000)
 SIGMAS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 EMBEDDINGS = "embeddings"
 EMBEDDED = 2_000  # test images in a t-SNE or UMAP picture
+MAPPED = 1_500  # test images whose codes the explorer's map shows
 COMMAND = "python -m vae_helpers measure"
 
 
@@ -458,7 +460,7 @@ def check(name: str, **configuration) -> dict:
 
 def measure(name: str) -> Path:
     """Make what is missing or stale of the table of that name; return its file."""
-    return _embed() if name == EMBEDDINGS else tables.measure(find_table(name))
+    return FILES[name]() if name in FILES else tables.measure(find_table(name))
 
 
 def find_table(name: str) -> Table:
@@ -508,3 +510,41 @@ def _embedding_digest() -> str:
 
 def _embeddings_path() -> Path:
     return tables.folder() / f"{EMBEDDINGS}.safetensors"
+
+
+def _encode() -> Path:
+    """Measure the codes that the explorer shows, see ``export.scripts``; return their file.
+
+    Of the map, μ ``(N, 2)`` and labels ``(N,)`` of test images. Of each model of ten dimensions,
+    the first test image of each class and its μ; the mean and standard deviation of the aggregate
+    posterior; and the mean KL in nats, ``(10,)`` each.
+    """
+    models, test = {name: runs.trained(name).model for name in export.RUNS}, data.load("test")
+    path = export.codes_path(settings().assets)
+    of = {"of": export.models_digest(settings().assets), "data": test.digest, "mapped": MAPPED}
+    if path.exists() and of.items() <= load_tensors(path)[1].items():
+        return path
+    some = test.subset(slice(MAPPED))
+    made = {
+        f"{export.MAP}.codes": latent.encode(models[export.MAP], some)[0].half(),
+        f"{export.MAP}.labels": some.labels.byte(),
+    }
+    firsts = [int((test.labels == label).nonzero()[0, 0]) for label in test.labels.unique()]
+    for name in export.TEN:
+        mu, log_var = latent.encode(models[name], test)
+        posterior = latent.aggregate(models[name], test)
+        summary = {
+            "codes": mu[firsts],
+            "mean": posterior.mean(0),
+            "deviation": posterior.std(0),
+            "kl": kl_per_dimension(mu, log_var).mean(0),
+        }
+        made |= {f"{name}.{what}": values.half() for what, values in summary.items()}
+        made[f"{name}.images"] = test.images[firsts]
+    command = f"{COMMAND} {export.CODES}"
+    head = of | {"classes": test.classes, "command": command, "versions": versions()}
+    save_tensors(path, made, head)
+    return path
+
+
+FILES = {EMBEDDINGS: _embed, export.CODES: _encode}  # tables of another form

@@ -15,12 +15,26 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vae_helpers.figures import drawable
 from vae_helpers.settings import ROOT, Settings, settings
+from vae_helpers.storage import hardware
+from vae_helpers.training import best_device
 
 DPI = 100
 REQUIREMENTS = ROOT / "chapters" / "requirements.yml"
 DISCLOSURE = ROOT / "chapters" / "disclosure.yml"
 NUMBER = re.compile(r"[+−-]?\d[\d.,–]*( ± [\d.,]+)?( \S{1,5})?|")
+# What LaTeX would read as a command; by name where BibTeX, which counts braces, would, too.
+LATEX = {ord(sign): f"\\{sign}" for sign in "&%$#_"} | {
+    ord(sign): f"\\text{name}{{}}"
+    for sign, name in {
+        "\\": "backslash",
+        "{": "braceleft",
+        "}": "braceright",
+        "~": "asciitilde",
+        "^": "asciicircum",
+    }.items()
+}
 MARKS = {
     "passed": ("✓", "satisfied"),
     "failed": ("!", "not met by this retrained run"),
@@ -34,16 +48,23 @@ class RequirementError(AssertionError):
 
 def setup(retrain: bool = False) -> Settings:
     """The settings of this chapter; ``retrain`` trains its models anew instead of loading them."""
-    if retrain:
-        os.environ["VAE_RETRAIN"] = "1"
-    return settings()
+    if not retrain:
+        return settings()
+    os.environ["VAE_RETRAIN"] = "1"
+    now = settings()
+    finding(
+        f"Models are trained here, on {hardware(now.device or str(best_device()))}. Below a cell "
+        "that needs one, a bar shows how far it is and the time it still takes."
+    )
+    return now
 
 
 def show(figure: Figure) -> None:
     """Show a figure as a PNG of its own fixed size, signed with the book's author."""
     now, unsigned = settings(), len(figure.texts)
+    author = drawable(now.author)
     figure.text(
-        0.998, 0.004, now.author, ha="right", va="bottom", size=7, color="0.55", parse_math=False
+        0.998, 0.004, author, ha="right", va="bottom", size=7, color="0.55", parse_math=False
     )
     if now.smoke:
         figure.text(
@@ -143,9 +164,14 @@ def disclosure(path: Path = DISCLOSURE) -> str:
 def citation() -> str:
     """How to cite the book, as BibTeX, from ``_config.yml``."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    return bibtex({**config, "author": settings().author})
+
+
+def bibtex(config: Mapping) -> str:
+    """The entry of a book with that ``_config.yml``."""
     fields = {
         "title": config["title"],
-        "author": f"{{{settings().author}}}",
+        "author": f"{{{config['author'].translate(LATEX)}}}",
         "year": config["copyright"],
         "url": config["repository"]["url"],
     }

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vae_helpers import data, losses
 from vae_helpers.classifier import FashionResNet18, build_classifier, calibrate, classifier_loss
+from vae_helpers.files import fetched
 from vae_helpers.models import VAE, build_vae, noise
 from vae_helpers.semi_supervised import build_m2, label_loss, m2_loss
 from vae_helpers.settings import settings
@@ -197,11 +198,12 @@ class Trained:
 def trained(name: str) -> Trained:
     """The model of that run, loaded from its checkpoint, or trained first where it has none.
 
-    On the CPU, in evaluation mode. Raises KeyError for a name that is not in ``RUNS`` and
-    CheckpointError for a checkpoint that is damaged or was made by another run or data.
+    On the CPU, in evaluation mode. Raises KeyError for a name that is not in ``RUNS``,
+    CheckpointError for a checkpoint that is damaged or was made by another run or data, and
+    FetchError for one that a sparse clone lacks and cannot get.
     """
     run = find_run(name)
-    path = checkpoint_path(name)
+    path = fetched(checkpoint_path(name))
     if settings().smoke or not path.exists():
         train(name)
     return load(path, run, data.load("train", run.dataset).digest)
@@ -292,7 +294,7 @@ def load(path: Path, run: Run, data_digest: str) -> Trained:
         raise CheckpointError(f"{path}: does not fit the run's model; {remedy}") from error
     return Trained(
         run=run,
-        model=model.eval(),
+        model=model.eval().to(memory_format=torch.channels_last),  # as ``fit`` has it, and why
         history=History(header["history"], header["made"]["seconds"]),
         snapshots=under("snapshot.", tensors),
         digest=digest_json([settled(run), data_digest, header["weights"]]),

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vae_helpers import data, runs
-from vae_helpers.files import write_atomically
+from vae_helpers.files import left_out, write_atomically
 from vae_helpers.results import Estimate, ResultError
 from vae_helpers.runs import Run
 from vae_helpers.settings import ROOT, settings
@@ -181,8 +181,17 @@ def _rows(path: Path) -> list[dict]:
 
 
 def _current(table: Table, rows: list[dict]) -> list[dict]:
-    """The rows of today's configurations that were measured on today's models and data."""
-    wanted = {_digest(table, one): one for one in table.configurations()} if rows else {}
+    """The rows of today's configurations that were measured on today's models and data.
+
+    Of a model that a sparse clone has left out nothing can have changed, so its rows are current.
+    """
+
+    def digests(one: dict) -> set[str]:
+        if any(left_out(runs.checkpoint_path(run)) for run in table.runs(one)):
+            return {row["of"] for row in rows if _fits(one, row)}
+        return {_digest(table, one)}
+
+    wanted = {of: one for one in table.configurations() if rows for of in digests(one)}
     return [row for row in rows if row["of"] in wanted and _fits(wanted[row["of"]], row)]
 
 

@@ -6,7 +6,9 @@ side by side get twice as much done.
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -27,17 +29,19 @@ def train(names: Sequence[str]) -> Iterator[tuple[str, Path]]:
 
     On a GPU, or for a single run, one after the other; else as many at a time as there are cores,
     the longest first, with a thread each. Raises what ``runs.train`` raises, and TrainingError
-    when a training's process is killed; the others are stopped then, and a next call resumes.
+    when a training's process is killed. The others are stopped then, as they are by Ctrl-C, and a
+    next call resumes them all from the last epoch that each has finished.
     """
+    made = [name for name in names if runs.checkpoint_path(name).exists()]
+    yield from ((name, runs.train(name)) for name in made)  # as good as done, but for its checks
+    names = [name for name in names if name not in made]
     cores = os.cpu_count() or 1
     device = settings().device or best_device().type
     if len(names) < 2 or cores == 1 or device != "cpu":
         yield from ((name, runs.train(name)) for name in names)
         return
-    made = [name for name in names if runs.checkpoint_path(name).exists()]
-    yield from ((name, runs.train(name)) for name in made)  # as good as done, but for its checks
-    names = [name for name in names if name not in made]
     work = {name: runs.work(runs.find_run(name)) for name in names}
+    others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # a fork would copy PyTorch's thread pools
     told = context.SimpleQueue()
     done = dict.fromkeys(names, 0.0)
@@ -45,7 +49,7 @@ def train(names: Sequence[str]) -> Iterator[tuple[str, Path]]:
     with (
         tqdm(total=100, unit="%", mininterval=pace, bar_format=BAR, dynamic_ncols=True) as bar,
         ProcessPoolExecutor(
-            max(1, min(cores, len(names))), context, initializer=_start, initargs=(told,)
+            min(cores, len(names)), context, initializer=_start, initargs=(told,)
         ) as pool,
     ):
         longest_first = sorted(names, key=work.get, reverse=True)
@@ -70,7 +74,7 @@ def train(names: Sequence[str]) -> Iterator[tuple[str, Path]]:
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
+            for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
 
 
@@ -82,6 +86,14 @@ def _start(told) -> None:
     global _tell
     _tell = told.put
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore that a stopped process leaves behind
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process answers
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+
+
+def _end_with_the_first() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)  # else a killed ``make retrain`` would go on unseen, and the next one wait for it
 
 
 def _train(name: str) -> Path:

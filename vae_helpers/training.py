@@ -133,7 +133,7 @@ def fit(
     bar = tqdm(
         total=epochs * steps,
         initial=history.epochs * steps,
-        desc=f"epoch {history.epochs}/{epochs}",
+        desc=f"epoch {history.epochs}/{epochs} on {device.type}",
         unit="step",
         disable=progress is not True,
         mininterval=0.5,
@@ -181,7 +181,7 @@ def fit(
             finished = _clone(model)
             if state is not None:
                 _store(state, identity, model, optimizer, scaler, history, snapshots)
-            bar.set_description(f"epoch {epoch}/{epochs}", refresh=False)
+            bar.set_description(f"epoch {epoch}/{epochs} on {device.type}", refresh=False)
             last = history.rows[-1]
             bar.set_postfix_str(f"{last['split']} {last['total']:.2f}")
     except BaseException:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from vae_helpers import data, latent, runs
 from vae_helpers.animation import read_digest, write
+from vae_helpers.figures import drawable
+from vae_helpers.files import fetched
 from vae_helpers.losses import kl_per_dimension
 from vae_helpers.settings import settings
 from vae_helpers.storage import digest_json
@@ -32,7 +34,7 @@ def walked(name: str) -> Path:
     name that is not in ``runs.RUNS``.
     """
     one = runs.trained(name)
-    path = settings().assets / "gifs" / f"traversal_{name}.gif"
+    path = fetched(settings().assets / "gifs" / f"traversal_{name}.gif")
     test = data.load("test", one.run.dataset)
     how = [settings().author, settings().smoke, Path(__file__).read_text(encoding="utf-8")]
     digest = digest_json([*how, one.digest, test.digest])
@@ -77,7 +79,7 @@ def _frame(pictures: Tensor, dimensions: Tensor, kl: Tensor, title: str) -> np.n
         canvas.paste(tile, (x, y + CAPTION - 2))
     now = settings()
     corner = (width - 2, canvas.height - 1)
-    pen.text(corner, now.author, fill=140, font=_font(9), anchor="rd")
+    pen.text(corner, drawable(now.author), fill=140, font=_font(9), anchor="rd")
     frame = canvas.convert("RGB")
     if now.smoke:
         middle = (frame.width / 2, frame.height / 2)

@@ -1,0 +1,193 @@
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+import yaml
+
+from vae_helpers import files
+from vae_helpers.files import FetchError, fetched, left_out, with_scalar
+from vae_helpers.settings import ROOT
+
+TREE = {
+    "_config.yml": "title: A book\n",
+    "pyproject.toml": '[project]\ndependencies = ["pyyaml>=6", "tqdm"]\n',
+    ".github/workflows/pages.yml": "name: Pages\n",
+    "vae_helpers/metrics/one.py": "ONE = 1\n",
+    "chapters/01_data.md": "# Data\n",
+    "chapters/01_data.ipynb": "{}\n",
+    "chapters/requirements.yml": "{}\n",
+    "assets/results/tables/one.json": "{}\n",
+    "assets/checkpoints/one.safetensors": "the weights of one\n",
+    "assets/checkpoints/two.safetensors": "the weights of two\n",
+    "assets/gifs/one.gif": "a film\n",
+}
+LEFT_OUT = {name for name in TREE if re.search("ipynb|checkpoints|gifs", name)}
+MODEL = "assets/checkpoints/one.safetensors"
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+
+def git(folder, *arguments):
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True)
+
+
+def names(folder):
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {name for name in found if not name.startswith(".git/")}
+
+
+@pytest.fixture
+def origin(tmp_path):
+    """A small book's repository."""
+    folder = tmp_path / "origin"
+    for name, text in TREE.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    shutil.copy(ROOT / "colab.py", folder)
+    git(tmp_path, "init", "-q", "origin")
+    git(folder, "add", "-A")
+    git(folder, "-c", "user.name=N", "-c", "user.email=n@example.org", "commit", "-q", "-m", "All")
+    git(folder, "config", "uploadpack.allowFilter", "true")
+    return folder
+
+
+@pytest.fixture
+def sparse(origin, tmp_path):
+    """A clone of it, made as the first cell of a chapter makes it."""
+    setup = (ROOT / "chapters" / "02_model.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r'f"(git clone .*)"\.split\(\)', setup)
+    subprocess.run(command.format(url=origin.as_uri()).split(), check=True, cwd=tmp_path)
+    return tmp_path / "book"
+
+
+def prepared(folder):
+    """That clone after ``colab.py`` has run there, which says nothing."""
+    done = subprocess.run([sys.executable, folder / "colab.py"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return folder
+
+
+# --- a chapter's first cell --------------------------------------------------------------------
+
+
+@needs_git
+def test_code_texts_and_numbers_come_at_once_and_nothing_else(sparse):
+    for _ in range(2):
+        assert names(prepared(sparse)) == {*TREE, "colab.py"} - LEFT_OUT
+
+
+@needs_git
+def test_a_full_clone_is_left_as_it_is(origin):
+    assert names(prepared(origin)) == {*TREE, "colab.py"}
+
+
+@pytest.fixture
+def colab(monkeypatch):
+    """``colab.py`` as a module, and the commands that it runs."""
+    spec = importlib.util.spec_from_file_location("colab", ROOT / "colab.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    commands = []
+    monkeypatch.setattr(module.subprocess, "run", lambda command, check: commands.append(command))
+    return module, commands
+
+
+def test_nothing_is_installed_where_nothing_is_missing(colab):
+    module, commands = colab
+    module.main()
+    assert commands == []
+
+
+def test_what_is_missing_is_installed_and_what_is_there_stays(colab, monkeypatch, tmp_path):
+    module, commands = colab
+    (tmp_path / "vae_helpers").mkdir()
+    listed = ["torch>=2.4", "no-such-package>=1"]
+    (tmp_path / "pyproject.toml").write_text(f"[project]\ndependencies = {json.dumps(listed)}\n")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    module.main()
+    pip = [sys.executable, "-m", "pip", "install", "-qq"]
+    assert commands == [[*pip, f"torch=={version('torch')}", "no-such-package>=1"]]
+
+
+# --- files that follow -------------------------------------------------------------------------
+
+
+@needs_git
+def test_a_file_left_out_is_brought_when_asked_for_and_no_other(sparse):
+    before = names(prepared(sparse))
+    path = sparse / MODEL
+    assert left_out(path, sparse)
+    for _ in range(2):
+        assert fetched(path, sparse) == path
+        assert path.read_text() == TREE[MODEL]
+        assert names(sparse) == before | {MODEL}
+    assert not left_out(path, sparse)
+
+
+@needs_git
+def test_a_file_that_git_does_not_have_stays_away(sparse, tmp_path):
+    for path in (prepared(sparse) / "_build" / MODEL, tmp_path / "elsewhere"):
+        assert fetched(path, sparse) == path
+        assert not path.exists()
+
+
+@needs_git
+def test_a_full_clone_never_asks_git(origin, monkeypatch):
+    monkeypatch.setattr(files.subprocess, "run", lambda *_, **__: pytest.fail("git was asked"))
+    path = origin / MODEL
+    assert fetched(path, origin).exists()
+    path.unlink()
+    assert not fetched(path, origin).exists()
+
+
+@needs_git
+def test_without_a_network_the_file_and_the_remedy_are_named(sparse, origin):
+    path, away = prepared(sparse) / MODEL, origin.with_name("away")
+    origin.rename(away)
+    with pytest.raises(FetchError, match=f"^{MODEL}: left out .*run the cell again"):
+        fetched(path, sparse)
+    away.rename(origin)
+    assert fetched(path, sparse).read_text() == TREE[MODEL]
+
+
+# --- one value ---------------------------------------------------------------------------------
+
+CONFIG = """\
+# The book
+author: Nobody  # signs
+repository: {url: "https://example.org", branch: main}
+authors:
+  - name: >-
+      No
+      body
+last: 1
+"""
+
+
+@pytest.mark.parametrize("keys", [["author"], ["repository", "url"], ["authors", 0, "name"]])
+@pytest.mark.parametrize("value", ["Ada", 'a "b" \\ c', "x: y # z", "{", "żółw 🐢", "", "9" * 200])
+def test_one_value_changes_and_every_other_byte_stays(keys, value):
+    changed = with_scalar(CONFIG, keys, value)
+    expected = yaml.safe_load(CONFIG)
+    place = expected
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    assert yaml.safe_load(changed) == expected
+    assert changed.count("# The book") == 1
+    assert "# signs" in changed
+    assert with_scalar(changed, keys, value) == changed
+
+
+def test_a_value_that_is_there_already_changes_nothing():
+    assert with_scalar(CONFIG, ["author"], "Nobody") == CONFIG
+
+
+def test_a_key_that_is_missing_is_named():
+    with pytest.raises(KeyError, match="url"):
+        with_scalar("repository: {}\n", ["repository", "url"], "x")
