@@ -12,8 +12,11 @@ DATASETS = pytest.StashKey[bool]()  # whether both are here
 
 
 def pytest_configure(config):
-    # Several workers share the cores; each imports PyTorch and NumPy only after this.
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    # Several workers share the cores; each imports PyTorch and NumPy only after this. They inherit
+    # what their controller sets, so it has to count them, too.
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)) or (
+        getattr(config.option, "numprocesses", None) or 1
+    )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     option = config.option
     if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)):

@@ -1,4 +1,4 @@
-"""The comparison of notebooks cannot be skipped or loosened without the session failing."""
+"""Sessions of pytest: no comparison is skipped or loosened unseen, and workers share the cores."""
 
 import os
 import subprocess
@@ -58,3 +58,17 @@ def test_one_missing_dataset_is_enough_to_run_on_garments(real_data, tmp_path):
     status, said = session("--nbval", CHAPTER, VAE_DATA_DIR=str(tmp_path))
     assert status == 0, said
     assert "\nMNIST not found" in said
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_share_the_cores(tmp_path, monkeypatch, workers):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
+    asked = tmp_path / "test_threads.py"
+    threads = max(1, (os.cpu_count() or 1) // max(1, workers))
+    asked.write_text(
+        "import os\n\ndef test_threads():\n"
+        f"    assert os.environ['OMP_NUM_THREADS'] == '{threads}'\n"
+    )
+    status, said = session("-p", "conftest", "-n", str(workers), str(asked), PYTHONPATH=str(ROOT))
+    assert status == 0, said
