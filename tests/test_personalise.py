@@ -220,7 +220,9 @@ def test_make_hands_names_over_as_they_were_typed(tmp_path, given, received):
     python.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
     python.chmod(0o755)
     (tmp_path / ".venv" / "installed").touch()
-    env = {key: value for key, value in os.environ.items() if key not in ("AUTHOR", "REPO")}
+    # `make test` would hand its own make's state on, and this one would speak of being the second.
+    inherited = {"AUTHOR", "REPO", "MAKELEVEL", "MAKEFLAGS", "MFLAGS"}
+    env = {key: value for key, value in os.environ.items() if key not in inherited}
     done = subprocess.run(
         ["make", "personalise", *given], cwd=tmp_path, capture_output=True, text=True, env=env
     )
