@@ -359,3 +359,19 @@ def test_no_two_figures_of_the_book_have_one_name():
     ]
     assert len(names) > 50
     assert [name for name in set(names) if names.count(name) > 1] == []
+
+
+def test_links_to_chapters_say_their_numbers():
+    pages = [
+        *book.chapters(),
+        *(ROOT / name for name in ("index.md", "explorer.md", "glossary.md")),
+    ]
+    links = [
+        (page.name, said, file)
+        for page in pages
+        for said, file in re.findall(
+            r"\[[Cc]hapter\s(\d+)\]\((?:chapters/)?(\d\d)_\w+\.ipynb", page.read_text("utf-8")
+        )
+    ]
+    assert len(links) > 50
+    assert [one for one in links if int(one[1]) != int(one[2])] == []
