@@ -13,7 +13,7 @@ export PIP_NO_INPUT := 1
 
 PATHS := vae_helpers tests checks benchmarks colab.py conftest.py
 
-.PHONY: help book test check chapters retrain classifier measure sweeps personalise clean
+.PHONY: help book test check chapters retrain classifier measure sweeps benchmarks personalise clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ measure: .venv/installed ## make the tables of costly numbers that are missing o
 sweeps: .venv/installed ## make the tables of trainings that are missing or stale (hours; can be interrupted, too)
 	@$(RUN) -m vae_helpers sweep --all
 
+benchmarks: .venv/installed ## time again what the performance page shows, on an idle machine
+	$(RUN) benchmarks/bench_training.py --quality --store
+	for one in loading files metrics films import growth cluster; do \
+	    $(RUN) benchmarks/bench_$$one.py --store; done
+
 # Neither make nor the shell may expand what a name contains.
 personalise: export NEW_AUTHOR = $(value AUTHOR)
 personalise: export NEW_REPO = $(value REPO)
@@ -58,12 +63,15 @@ personalise: .venv/installed ## change author and repository everywhere: make pe
 clean: ## remove what was built; .venv and data stay
 	rm -rf _build
 
+# Where CI is set, as GitHub does, only files whose hashes are known are installed.
+REQUIREMENTS := $(if $(CI),--require-hashes -r requirements.lock,-c constraints.txt -r requirements.txt)
+
 # The stamp is written last, so an interrupted installation is simply continued.
-.venv/installed: requirements.txt constraints.txt pyproject.toml
+.venv/installed: requirements.txt constraints.txt requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "The book needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@echo "Installing PyTorch, Jupyter Book and the test tools into .venv (the first time: about two minutes, 3 GB of downloads)"
 	@$(PYTHON) -m venv .venv
-	@$(RUN) -m pip install -q -c constraints.txt -r requirements.txt
+	@$(RUN) -m pip install -q $(REQUIREMENTS)
 	@$(RUN) -m pip install -q --no-deps -e .
 	@touch $@

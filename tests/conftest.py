@@ -4,7 +4,10 @@ import os
 from unittest import mock
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("book", deadline=None)  # a busy machine is no failure
+settings.load_profile("book")
 CALLERS_DATA = os.environ.get("VAE_DATA_DIR")
 
 

@@ -93,6 +93,10 @@ def test_length_bounds_positions_and_ends_a_loop(clothes):
         clothes[200]
 
 
+@pytest.mark.fault(
+    "images of another size, in colour or as floats; labels out of range or too few",
+    "refused, naming what is wrong and where",
+)
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
@@ -296,6 +300,10 @@ def cell(value, column, row=2):
     return change
 
 
+@pytest.mark.fault(
+    "a CSV holds anything but bytes and labels",
+    "refused, naming file, row, column and value",
+)
 @pytest.mark.parametrize(
     ("change", "place"),
     [
@@ -354,6 +362,10 @@ def zip_entry(offset, value):
     return change
 
 
+@pytest.mark.fault(
+    "a CSV or its archive is damaged, encrypted or in another encoding",
+    "refused by name",
+)
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -403,6 +415,10 @@ def test_idx_round_trip(tmp_path, shape):
     np.testing.assert_array_equal(read_idx(tmp_path / "file.gz"), array)
 
 
+@pytest.mark.fault(
+    "an IDX file is damaged",
+    "refused by name, with the remedy; the file stays as it was",
+)
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -574,6 +590,10 @@ def unreachable(name, *folders):
     return message
 
 
+@pytest.mark.fault(
+    "neither data nor network",
+    "one paragraph says what was looked for where, and what to do",
+)
 def test_without_any_source_one_paragraph_says_what_where_and_what_to_do(published, checkout):
     places = checkout / "data", checkout.parent / "shared" / "data"
     message = unreachable("FashionMNIST", *(place / "FashionMNIST" / "raw" for place in places))
@@ -612,6 +632,10 @@ class Unprivileged:
         os.seteuid(self.user)
 
 
+@pytest.mark.fault(
+    "the data folder cannot be written",
+    "named in the one paragraph that says what to do",
+)
 @pytest.mark.parametrize("mode", [0o555, 0o000], ids=["read-only", "unreadable"])
 def test_folder_that_cannot_be_written_is_named(published, another_user, mode):
     write(another_user, {FILES[0]: published[FILES[0]]})
@@ -735,6 +759,10 @@ def test_a_second_call_fetches_nothing(mirror, here):
 FAULTS = ["breaks off", "chunk breaks off", "other", "missing", "nonsense", "hangs"]
 
 
+@pytest.mark.fault(
+    "the network breaks off, hangs or sends nonsense in the middle of a download",
+    "whole files stay, no part of one does; the next call fetches the rest",
+)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_interrupted_download_keeps_whole_files_and_is_completed_next_time(
     mirror, here, published, monkeypatch, fault

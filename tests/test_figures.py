@@ -608,3 +608,9 @@ def test_the_line_of_sizes_meets_the_limit_at_infinity():
     line = next(line for line in ax.lines if line.get_linestyle() == "--")
     assert line.get_xdata()[0] == 0
     assert line.get_ydata()[0] == pytest.approx(8)
+
+
+def test_the_palette_is_seaborns():
+    import seaborn
+
+    assert seaborn.color_palette("colorblind", 10) == figures.COLORS

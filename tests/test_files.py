@@ -8,9 +8,19 @@ from importlib.metadata import version
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vae_helpers import files
-from vae_helpers.files import FetchError, fetched, left_out, with_scalar
+from vae_helpers.files import (
+    FetchError,
+    RowError,
+    fetched,
+    left_out,
+    read_rows,
+    with_scalar,
+    write_rows,
+)
 from vae_helpers.settings import ROOT
 
 TREE = {
@@ -21,7 +31,7 @@ TREE = {
     "chapters/01_data.md": "# Data\n",
     "chapters/01_data.ipynb": "{}\n",
     "chapters/requirements.yml": "{}\n",
-    "assets/results/tables/one.json": "{}\n",
+    "assets/results/tables/one.csv": "x,of\n",
     "assets/checkpoints/one.safetensors": "the weights of one\n",
     "assets/checkpoints/two.safetensors": "the weights of two\n",
     "assets/gifs/one.gif": "a film\n",
@@ -191,3 +201,40 @@ def test_a_value_that_is_there_already_changes_nothing():
 def test_a_key_that_is_missing_is_named():
     with pytest.raises(KeyError, match="url"):
         with_scalar("repository: {}\n", ["repository", "url"], "x")
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+NUMBERS = st.integers() | st.floats(allow_nan=False) | st.booleans()
+
+
+@given(rows=st.lists(st.dictionaries(NAMES, NUMBERS, min_size=1), min_size=1))
+def test_rows_of_numbers_come_back_as_they_were(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("rows") / "table.csv"
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    write_rows(path, rows)
+    back = read_rows(path)
+    assert back == rows
+    pairs = zip(back, rows, strict=True)
+    assert all(type(one[key]) is type(row[key]) for one, row in pairs for key in row)
+    assert all(list(row) == [key for key in keys if key in row] for row in back)
+
+
+def test_text_comes_back_with_its_commas_quotes_and_lines(tmp_path):
+    rows = [{"method": 'linear "warm-up", β\nand more', "of": "71168051", "python": "3.11"}]
+    write_rows(tmp_path / "table.csv", rows)
+    assert read_rows(tmp_path / "table.csv") == rows  # a digest of digits is no number
+
+
+def test_what_a_row_rests_on_stands_last(tmp_path):
+    write_rows(tmp_path / "table.csv", [{"of": "a", "x": 1}, {"x": 2, "of": "b", "y": 3}])
+    assert (tmp_path / "table.csv").read_text() == "x,y,of\n1,,a\n2,3,b\n"
+
+
+def test_a_torn_line_is_named(tmp_path):
+    path = tmp_path / "table.csv"
+    assert read_rows(path) == []
+    path.write_text("x,y\n1,2\n3\n")
+    with pytest.raises(RowError, match=r"table\.csv: line 3 has 1 of 2 cells; delete it"):
+        read_rows(path)

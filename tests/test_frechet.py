@@ -74,7 +74,7 @@ def test_it_stays_real_where_scipy_s_matrix_root_turns_complex():
     assert value == pytest.approx(frechet(a @ basis.T, b @ basis.T), rel=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 8), st.integers(0, 1_000))
 def test_it_is_symmetric_never_negative_and_turns_with_its_input(d, seed):
     a, b = normal(60, d, seed), normal(80, d, seed + 1, scale=1.5, shift=0.3)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import distributions as D
 from torch.func import grad
@@ -79,7 +79,6 @@ def test_kl_is_zero_for_the_standard_normal():
     assert losses.kl_divergence(torch.zeros(3, 16), torch.zeros(3, 16)).tolist() == [0, 0, 0]
 
 
-@settings(deadline=None)
 @given(mu=MEANS, log_var=LOG_VARIANCES)
 def test_kl_is_positive_away_from_the_standard_normal(mu, log_var):
     if max(abs(mu), abs(log_var)) > 0.01:
@@ -162,7 +161,6 @@ def test_entropy_floor_is_the_bernoulli_loss_of_the_image_itself(generator):
     assert (floor > 100).all(), "grey pixels must have entropy"
 
 
-@settings(deadline=None)
 @given(x=st.floats(0, 1), p=st.floats(1e-6, 1 - 1e-6))
 def test_no_prediction_beats_the_entropy_floor(x, p):
     x, p = torch.tensor([[x]]).double(), torch.tensor([[p]]).double()
@@ -258,7 +256,6 @@ def test_the_continuous_bernoulli_gradient_is_exact_on_both_sides_of_its_series(
         torch.testing.assert_close(grad(nll)(logit), mean - x, rtol=1e-5, atol=1e-7)
 
 
-@settings(deadline=None)
 @given(mu=MEANS, log_var=LOG_VARIANCES)
 def test_the_kl_gradient_is_mu_and_half_the_excess_variance(mu, log_var):
     mu = torch.tensor([[mu]], requires_grad=True)
@@ -325,7 +322,6 @@ class LinearGaussian:
         return -losses.ElboTerms(at_mu + spread, kl).total().item()
 
 
-@settings(deadline=None)
 @given(
     w=st.floats(-3, 3),
     sigma=st.floats(0.2, 2),

@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from vae_helpers import figures, measurements, pages, report, runs, sweeps
+from vae_helpers.files import read_rows
 from vae_helpers.pages import BookError
 from vae_helpers.settings import ROOT
 
@@ -61,7 +62,7 @@ def chapter(*made):
 
 def test_the_headline_holds_the_stored_numbers(made):
     front = made["index.md"].decode()
-    models = json.loads((ROOT / "assets/results/tables/models.json").read_text("utf-8"))["rows"]
+    models = read_rows(ROOT / "assets/results/tables/models.csv")
     best = min(models, key=lambda row: row["elbo"])
     assert f"**{best['elbo']:.2f} ± {best['error']:.2f} nats** per test image" in front
     assert f"`{best['run']}`" in front
@@ -82,8 +83,8 @@ def test_a_headline_number_that_is_not_stored_is_named(tmp_path):
     met = new_code_cell("", outputs=[new_output("display_data", {"text/markdown": MET})])
     with pytest.raises(BookError, match=r"references met.*run `make measure chapters`"):
         pages.headline(results, {"chapters/16_results": chapter()})
-    (results / "tables" / "likelihood.json").unlink()
-    with pytest.raises(BookError, match=r"likelihood\.json.*run `make measure chapters`"):
+    (results / "tables" / "likelihood.csv").unlink()
+    with pytest.raises(BookError, match=r"likelihood\.csv.*run `make measure chapters`"):
         pages.headline(results, {"chapters/16_results": chapter(met)})
 
 
@@ -331,3 +332,62 @@ def test_pages_without_markers_stay_as_they_are(tmp_path):
     assert pages.finished(staged, tmp_path, "full") == {
         name: content for name, content in staged.items() if name != "_config.yml"
     }
+
+
+# --- stored numbers and tests in tables ---------------------------------------------------------
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A project with two stored numbers and a test of a fault."""
+    entry = {"hardware": "Difference Engine", "versions": {"torch": "2.0"}, "command": "crank"}
+    numbers = {
+        "speed/ratio": {"value": 12.34, "error": 0.56, "n": 3, "unit": "times"},
+        "speed/film rate": {"value": 80.0, "error": None, "n": None, "unit": "frames/s"},
+    }
+    folder = tmp_path / "assets" / "results"
+    folder.mkdir(parents=True)
+    text = json.dumps({key: entry | one for key, one in numbers.items()})
+    (folder / "speed.json").write_text(text)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_disk.py").write_text(
+        "import pytest\n\n\n"
+        "def test_another_thing():\n    pass\n\n\n"
+        '@pytest.mark.fault("the disk is full", "one line says so")\n'
+        '@pytest.mark.parametrize("size", [1, 2])\n'
+        "def test_a_full_disk_is_named(size):\n    pass\n"
+    )
+    return tmp_path
+
+
+def page(root, text, name="performance.md"):
+    staged = {"_config.yml": CONFIG, name: text.encode()}
+    return pages.finished(staged, root, "full")[name].decode()
+
+
+def test_a_stored_number_comes_with_its_error_unit_and_count(root):
+    assert page(root, "<!-- speed/ratio .1f -->.") == "12.3 ± 0.6\u00a0× (n = 3)."
+    assert page(root, "<!-- speed/film rate .0f -->") == "80\u00a0frames/s"
+    said = page(root, "<!-- made speed/film rate -->")
+    assert said == "*By `crank`, on Difference Engine, with PyTorch 2.0.*"
+    assert page(root, "<!-- a comment -->") == "<!-- a comment -->"
+
+
+@pytest.mark.parametrize(
+    "marker", ["speed/none .1f", "other/ratio .1f", "speed/ratio", "made speed/ratio .1f"]
+)
+def test_a_number_that_is_not_stored_or_has_no_format_is_named(root, marker):
+    with pytest.raises(BookError, match="no number '.*/.*' to show"):
+        page(root, f"<!-- {marker} -->")
+
+
+def test_each_test_of_a_fault_is_a_row_that_leads_to_it(root):
+    rows = page(root, "<!-- faults -->").splitlines()
+    assert rows[0] == "| what goes wrong | what happens | shown by |"
+    assert rows[2:] == [
+        "| the disk is full | one line says so | [a full disk is named]"
+        f"({CODE}/tests/test_disk.py#L10) |"
+    ]
+    (root / "tests" / "test_disk.py").unlink()
+    with pytest.raises(BookError, match="no test is marked"):
+        page(root, "<!-- faults -->")

@@ -85,6 +85,10 @@ def test_an_unknown_run_is_named_with_those_there_are():
         runs.trained("conv17")
 
 
+@pytest.mark.fault(
+    "a checkpoint was made by another configuration",
+    "refused, naming the field and both values",
+)
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [("beta", 0.5, r"beta=1.0, but .* has beta=0.5"), ("latent", 2, r"latent=20.*latent=2;")],
@@ -192,6 +196,10 @@ print(len(trainings), digest)
 """
 
 
+@pytest.mark.fault(
+    "two processes want the same run at once",
+    "one trains, the other waits and loads the same",
+)
 def test_two_processes_wanting_one_run_train_it_once(tmp_path):
     environment = os.environ | {"VAE_PROFILE": "smoke", "OMP_NUM_THREADS": "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -55,6 +55,10 @@ def test_written_file_holds_the_content_and_is_readable_by_all(tmp_path):
     assert os.listdir(path.parent) == ["file.json"]
 
 
+@pytest.mark.fault(
+    "writing fails at any of its steps",
+    "the old file is as it was, and no other is left behind",
+)
 @pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch, step, error):
@@ -137,6 +141,10 @@ def test_missing_checkpoint_is_refused(tmp_path):
     refused(tmp_path / "none.safetensors")
 
 
+@pytest.mark.fault(
+    "a checkpoint is cut off",
+    "refused with its name and the remedy",
+)
 @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.9, 0.999])
 def test_truncated_checkpoint_is_refused(checkpoint, share):
     content = checkpoint.read_bytes()
@@ -144,6 +152,10 @@ def test_truncated_checkpoint_is_refused(checkpoint, share):
     refused(checkpoint)
 
 
+@pytest.mark.fault(
+    "one bit of a checkpoint is flipped, at any byte",
+    "refused, or nothing of its weights or header was changed",
+)
 def test_no_flipped_bit_goes_unnoticed(tmp_path):
     path = tmp_path / "run.safetensors"
     save_tensors(path, {"w": torch.tensor([1.5, -2.5])}, {"seed": 42, "note": "größer"})
@@ -161,6 +173,10 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path):
         assert loaded[1] | header == loaded[1], f"byte {place} of {content}"
 
 
+@pytest.mark.fault(
+    "a safetensors file of another project's",
+    "refused as none of this book",
+)
 @pytest.mark.parametrize("metadata", [None, {"header": "[]"}, {"header": "{}"}, {"header": "null"}])
 def test_foreign_safetensors_file_is_refused(tmp_path, metadata):
     path = tmp_path / "foreign.safetensors"
@@ -174,6 +190,10 @@ def test_header_that_is_not_json_is_refused(tmp_path):
     refused(path)
 
 
+@pytest.mark.fault(
+    "a checkpoint of torch.save's",
+    "refused without being opened",
+)
 def test_pytorch_checkpoint_is_refused(tmp_path):
     path = tmp_path / "run.pt"
     torch.save(tensors(), path)
@@ -188,6 +208,10 @@ class Payload:
         return Path.touch, (self.touched,)
 
 
+@pytest.mark.fault(
+    "a pickle with a payload in a checkpoint's place",
+    "refused; the payload never runs",
+)
 def test_a_pickle_is_never_executed(tmp_path):
     touched, path = tmp_path / "touched", tmp_path / "run.safetensors"
     content = pickle.dumps(Payload(touched))

@@ -1,13 +1,17 @@
 """Sweeps: each configuration is a run of its own, and its row says what was learned."""
 
+import re
 from dataclasses import replace
 from functools import cache
 
 import pytest
 import torch
 
-from vae_helpers import data, judge, measurements, runs, sweeps
+from vae_helpers import data, judge, measurements, runs, sweeps, tables
+from vae_helpers.__main__ import main
 from vae_helpers.classifier import build_classifier
+from vae_helpers.results import ResultError
+from vae_helpers.runs import Run
 from vae_helpers.settings import Settings
 from vae_helpers.training import History
 
@@ -124,3 +128,103 @@ def test_digits_rows_tell_how_the_training_went(quick, monkeypatch):
     assert row["late"] == 1
     assert 0 <= row["votes"] <= 1
     assert row["train"] == 7
+
+
+# --- grids --------------------------------------------------------------------------------------
+
+
+def test_a_grid_has_a_run_for_each_combination(smoke):
+    table = sweeps.grid(latent=(2, 10), beta=[0.5, 1], seed=range(3), body=("dense", "conv"))
+    configurations = table.configurations()
+    assert len(configurations) == 2 * 2 * 3 * 2
+    made = {table.trains(one) for one in configurations}
+    assert len(made) == len(configurations)
+    assert {run.latent for run in made} == {2, 10}
+    assert {run.beta for run in made} == {0.5, 1.0}
+    assert {one["schedule"] for one in configurations} == {"one-cycle"}
+
+
+def test_a_worker_finds_a_grid_by_its_name(smoke):
+    table = sweeps.grid(latent=(2, 3), beta=(1,), dataset=["garments"])
+    again = sweeps.find(table.name)
+    assert again.configurations() == table.configurations()
+    for one in table.configurations():
+        assert tables.digest(again, one) == tables.digest(table, one)
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ("depth=3", "no axis depth; choose from body, latent"),
+        ("latent=two", "latent=two is no int"),
+        ("latent=0", "latent size 0; a VAE needs at least one dimension"),
+        ("body=mlp", "no body 'mlp'; choose one of"),
+        ("beta=", "beta= is no float"),
+        ("schedule=cosine", "no schedule 'cosine'; choose one of constant, one-cycle"),
+        ("annealing=slow", "no annealing 'slow'; choose one of constant, linear, cyclical"),
+        ("likelihood=poisson", "no likelihood 'poisson'"),
+        ("dataset=cifar", "no dataset 'cifar'; choose one of fashion-mnist"),
+        ("epochs=0", "epochs=0; give more than 0"),
+        ("batch_size=-1", "batch_size=-1; give more than 0"),
+        ("lr=nan", "lr=nan; give more than 0"),
+    ],
+)
+def test_an_axis_or_value_that_no_run_has_is_named_before_anything_is_trained(
+    smoke, capsys, axes, message
+):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        sweeps.find(axes)
+    assert main(["sweep", "latent=2", axes]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_names_and_axes_are_not_mixed(capsys):
+    assert main(["sweep", "betas", "latent=2"]) == 2
+    assert "not both" in capsys.readouterr().err
+    assert main(["sweep", "beta"]) == 2
+    said = capsys.readouterr().err
+    assert "no table beta; choose from latent-sizes, betas" in said
+    assert "or give axes of a grid, like latent=2,10 beta=0.5,1: body, latent" in said
+
+
+def test_a_row_of_other_images_is_refused_by_the_worker(smoke):
+    table = sweeps.grid(latent=(2,), dataset=["garments"])
+    (one,) = table.configurations()
+    with pytest.raises(ResultError, match="this worker has other images, models or code"):
+        sweeps._measured(table.name, one, "another digest", print)
+
+
+def test_a_worker_tells_how_far_a_row_is_and_leaves_no_state_behind(smoke):
+    table = sweeps.grid(latent=(2,), dataset=["garments"])
+    (one,) = table.configurations()
+    told = []
+    row = sweeps._measured(table.name, one, tables.digest(table, one), told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    assert row == tables.measured_row(table, one)
+    assert told[-1] == 1
+    assert not list((smoke / "work").rglob("*.safetensors"))
+
+
+def test_a_training_that_was_cut_off_goes_on(smoke, monkeypatch):
+    run = Run("row", body="dense", latent=2, epochs=2, dataset="garments")
+    whole, history = sweeps.train(run)
+    steps = []
+
+    def cut(share):
+        steps.append(share)
+        if share > 0.75:
+            raise KeyboardInterrupt
+
+    token = sweeps._tell.set(cut)
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.train(run)
+    sweeps._tell.reset(token)
+    cut_at = len(steps)
+    token = sweeps._tell.set(steps.append)
+    again, resumed = sweeps.train(run)
+    sweeps._tell.reset(token)
+    assert min(steps[cut_at:]) > 0.5
+    assert resumed.rows == history.rows
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -1,15 +1,16 @@
 """Tables of costly numbers: resumed, stored, checked, and refused where they are stale."""
 
-import json
 from dataclasses import replace
 
 import pytest
 
 from vae_helpers import runs, tables
 from vae_helpers.data import garments
+from vae_helpers.files import TEXT, read_rows, write_rows
 from vae_helpers.results import ResultError
 from vae_helpers.runs import Run
 from vae_helpers.settings import Settings
+from vae_helpers.storage import hardware
 from vae_helpers.tables import Table
 
 CLOTHES = garments(10)
@@ -37,7 +38,7 @@ def squares(smoke, monkeypatch):
 
 
 def without_digests(rows):
-    return [{key: value for key, value in row.items() if key != "of"} for row in rows]
+    return [{key: value for key, value in row.items() if key not in TEXT} for row in rows]
 
 
 def test_a_table_is_measured_once_and_read_as_stored(squares):
@@ -50,11 +51,11 @@ def test_a_table_is_measured_once_and_read_as_stored(squares):
         {"x": 2, "square": 4.0},
         {"x": 3, "square": 9.0},
     ]
-    stored = json.loads(path.read_text())
-    assert stored["command"] == "make squares"
-    assert {"hardware", "versions", "rows"} <= set(stored)
-    assert tables.head(table) == {k: v for k, v in stored.items() if k != "rows"}
-    assert path.read_text().count("\n  {") == 3  # a row, a line
+    assert path.read_text().splitlines()[0] == "x,square,of,command,hardware,python,torch"
+    assert path.read_text().count("\n") == 4  # a row, a line
+    rows = read_rows(path)
+    assert {row["command"] for row in rows} == {"make squares"}
+    assert tables.head(table) == {"command": "make squares", "hardware": rows[0]["hardware"]}
 
 
 def test_an_interrupted_table_goes_on_where_it_stopped(squares, smoke):
@@ -71,7 +72,7 @@ def test_an_interrupted_table_goes_on_where_it_stopped(squares, smoke):
         tables.measured(table)
     tables.measure(table)
     assert counted == [1, 2, 3]
-    assert not list((smoke / "work").rglob("*.json"))
+    assert not list((smoke / "work").rglob("*.csv"))
 
 
 def test_only_the_rows_of_another_model_are_measured_anew(squares, monkeypatch):
@@ -119,9 +120,7 @@ def test_a_table_that_was_finished_but_not_yet_moved_is_moved(squares, smoke):
     unfinished = smoke / "work" / "measurements" / path.name
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     path.rename(unfinished)
-    rows = json.loads(unfinished.read_text())["rows"]
-    stale = [row | {"of": "another digest"} for row in rows]
-    tables._write(path, table, stale)
+    write_rows(path, [row | {"of": "another digest"} for row in read_rows(unfinished)])
     tables.measure(table)
     assert counted == [1, 2, 3]
     assert len(tables.measured(table)) == 3
@@ -221,4 +220,27 @@ def test_how_tables_were_made_is_read_from_their_files(squares, smoke, monkeypat
     tables.measure(table)
     (one,) = tables.made()
     assert (one["name"], one["rows"], one["command"]) == ("squares", 3, "make squares")
-    assert {"hardware", "versions"} <= set(one)
+    assert one["hardware"].startswith(hardware().split(",")[0])
+
+
+def test_a_table_in_a_file_of_its_own_keeps_the_rows_of_others(squares, tmp_path):
+    table, counted = squares
+    mine = replace(table, file=tmp_path / "mine.csv")
+    assert tables.measure(mine) == tmp_path / "mine.csv"
+    other = replace(mine, configurations=lambda: [{"x": x} for x in (3, 4)])
+    tables.measure(other)
+    assert counted == [1, 2, 3, 4]
+    assert [row["x"] for row in read_rows(tmp_path / "mine.csv")] == [1, 2, 3, 4]
+
+
+def test_rows_may_be_measured_elsewhere_and_end_in_any_order(squares):
+    table, counted = squares
+
+    def elsewhere(asked, configurations):
+        assert asked is table
+        yield from (tables.measured_row(table, one) for one in reversed(configurations))
+
+    path = tables.measure(table, elsewhere)
+    assert counted == [3, 2, 1]
+    assert [row["x"] for row in read_rows(path)] == [1, 2, 3]
+    tables.measured(table)

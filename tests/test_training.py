@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -105,12 +106,20 @@ def test_training_leaves_the_global_random_state_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.fault(
+    "a batch is larger than the data: 1 or 7 images, batches of 128",
+    "they are one batch, and the loss is finite",
+)
 @pytest.mark.parametrize("count", [1, 7])
 def test_fewer_images_than_a_batch_are_one_batch(count):
     _, history, _ = train(data=DATA.subset(slice(count)))
     assert math.isfinite(history.curve("train")[-1])
 
 
+@pytest.mark.fault(
+    "there are no images at all",
+    "refused by name",
+)
 def test_no_images_are_refused():
     with pytest.raises(DataError, match="no images to train on"):
         train(data=DATA.subset([]))
@@ -181,6 +190,10 @@ def test_a_beta_schedule_follows_progress_and_is_watched_at_its_end():
 # --- interruption -------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(
+    "Ctrl-C in the middle of an epoch",
+    "model and state are those of the last finished epoch",
+)
 def test_interrupted_training_leaves_the_last_finished_epoch(tmp_path):
     one_epoch, _, _ = train(epochs=1)
     model = build_vae("dense", 3)
@@ -199,49 +212,88 @@ def test_interrupted_training_leaves_the_last_finished_epoch(tmp_path):
     assert {row["epoch"] for row in header["rows"]} == {1}
 
 
+# One process imports everything; each training is a fork of it, so that a kill costs no seconds.
 SCRIPT = """
+import os
+import signal
 import sys
 from pathlib import Path
+
 from vae_helpers.data import garments
 from vae_helpers.models import build_vae
 from vae_helpers.storage import save_tensors
 from vae_helpers.training import fit
 
+data, folder = garments(400), Path(sys.argv[1])
+
+
 def snapshot(model, step):
     return {"z": model.generate(model.encode(data[:2][0])[0])}
 
-data, state, out = garments(200), *map(Path, sys.argv[1:])
-model = build_vae("conv", 2)
+
+def train(name):
+    model = build_vae("conv", 2)
+    history, snapshots = fit(
+        model, data, epochs=40, batch_size=25, schedule="one-cycle", lr=4e-3,
+        beta=lambda progress: progress, watch={"test": data}, snapshot=snapshot,
+        state=folder / f"{name}.state", progress=False,
+    )
+    save_tensors(folder / f"{name}.safetensors", model.state_dict() | snapshots,
+                 {"rows": history.rows})
+
+
 print("ready", flush=True)
-history, snapshots = fit(model, data, epochs=20, batch_size=25, schedule="one-cycle", lr=4e-3,
-    beta=lambda progress: progress, watch={"test": data}, snapshot=snapshot,
-    state=state, progress=False)
-save_tensors(out, model.state_dict() | snapshots, {"rows": history.rows})
+for name in map(str.strip, sys.stdin):
+    child = os.fork()
+    if not child:
+        train(name)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+KILLS = 20
 
 
+@pytest.mark.fault(
+    "the process is killed (SIGKILL) at twenty random moments of a training",
+    "the next call goes on after the last finished epoch; in the end the weights, the history and "
+    "the pictures on the way are those of an undisturbed training, bit for bit",
+)
 def test_killed_training_ends_bit_for_bit_where_an_uninterrupted_one_ends(tmp_path):
-    def start(state, out):
-        command = [sys.executable, "-c", SCRIPT, tmp_path / state, tmp_path / out]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-        process.stdout.readline()
-        return process
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
 
-    assert start("whole", "alone.safetensors").wait() == 0
-    state = tmp_path / "state"
+    def start(name):
+        print(name, file=process.stdin, flush=True)
+        return int(process.stdout.readline())
 
-    def written():
-        return state.stat().st_mtime_ns if state.exists() else 0
+    def ended():
+        return int(process.stdout.readline())
 
-    for delay in (0, 0.01, 0.03):  # after an epoch, during its successor, perhaps while writing
-        before, process = written(), start("state", "resumed.safetensors")
-        while written() == before and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL  # else it had ended, and nothing was tested
-    assert start("state", "resumed.safetensors").wait() == 0
+    start("alone")
+    assert ended() == 0
+    state, random = tmp_path / "resumed.state", np.random.default_rng(0)
+    began, child = time.monotonic(), start("resumed")
+    while not state.exists():
+        time.sleep(0.001)
+    first = time.monotonic() - began  # to the end of its first epoch
+    for _ in range(KILLS):
+        os.kill(child, signal.SIGKILL)
+        assert ended() == -signal.SIGKILL, "it ended too soon: nothing was tested"
+        child = start("resumed")
+        time.sleep(random.uniform(0, 1.5 * first))  # before its first step, in it, while writing
+    os.kill(child, signal.SIGKILL)
+    assert ended() == -signal.SIGKILL
+    assert 1 < load_tensors(state)[1]["rows"][-1]["epoch"] < 40  # the kills were on the way
+    start("resumed")
+    assert ended() == 0
+    process.communicate()
     alone, whole = load_tensors(tmp_path / "alone.safetensors")
     resumed, header = load_tensors(tmp_path / "resumed.safetensors")
     assert header["rows"] == whole["rows"]
@@ -265,6 +317,10 @@ def test_a_finished_state_is_returned_without_training(tmp_path):
     assert all(torch.equal(stored[name], snapshots[name]) for name in snapshots)
 
 
+@pytest.mark.fault(
+    "the state of an unfinished training belongs to other settings or images",
+    "refused with the remedy; the file stays as it was",
+)
 @pytest.mark.parametrize(
     "other",
     [{"lr": 2e-3}, {"epochs": 3}, {"seed": 1}, {"beta": 2.0}, {"data": OTHER}, {"batch_size": 64}],
@@ -279,6 +335,10 @@ def test_a_state_of_another_training_is_refused_and_kept(tmp_path, other):
     assert state.read_bytes() == before
 
 
+@pytest.mark.fault(
+    "the state of an unfinished training is damaged",
+    "refused with the remedy",
+)
 def test_a_damaged_state_is_refused(tmp_path):
     state = tmp_path / "state.safetensors"
     train(state=state)
@@ -314,6 +374,10 @@ def test_an_autoencoder_trains_on_its_reconstruction_alone():
 # --- numbers that are none ----------------------------------------------------------------------
 
 
+@pytest.mark.fault(
+    "a batch makes the loss NaN",
+    "an error names term, epoch and step; the model is as after the last finished epoch",
+)
 @pytest.mark.parametrize("term", ["reconstruction", "kl"])
 def test_the_first_nan_is_named_with_its_epoch_and_step_and_undone(term):
     one_epoch, _, _ = train(epochs=1)
@@ -331,6 +395,10 @@ def test_the_first_nan_is_named_with_its_epoch_and_step_and_undone(term):
     assert same_weights(model, one_epoch)
 
 
+@pytest.mark.fault(
+    "the learning rate is far too high",
+    "the same error, at the first number that is not finite",
+)
 def test_a_rate_far_too_high_ends_in_that_error():
     with pytest.raises(TrainingError, match="lower the learning rate"):
         train(build_vae("dense", 3), lr=1e6, epochs=20)

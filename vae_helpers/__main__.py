@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from vae_helpers.files import WriteError
 from vae_helpers.settings import PROFILES
 
 
@@ -39,8 +40,12 @@ def main(argv: list[str] | None = None) -> int:
 
     one = commands.add_parser("sweep", help="train what only numbers are kept of, resuming")
     which = one.add_mutually_exclusive_group(required=True)
-    which.add_argument("names", nargs="*", default=[], metavar="TABLE")
-    which.add_argument("--all", action="store_true")
+    which.add_argument(
+        "what", nargs="*", default=[], metavar="TABLE|AXIS=VALUES", help="or a grid: latent=2,10"
+    )
+    which.add_argument("--all", action="store_true", help="every table of the book")
+    one.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="of another Dask cluster")
+    one.add_argument("--out", type=Path, default="sweep.csv", help="where a grid's rows go")
     one.set_defaults(run=sweep)
 
     one = commands.add_parser("personalise", help="change the book's author or repository")
@@ -54,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+    except WriteError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def book(arguments) -> int:
@@ -102,6 +110,7 @@ def train(arguments) -> int:
     from vae_helpers import runs, together
     from vae_helpers.data import DataError
     from vae_helpers.storage import CheckpointError
+    from vae_helpers.together import ClusterError
     from vae_helpers.training import TrainingError
 
     every = [name for name, run in runs.RUNS.items() if run.kind != "classifier"]
@@ -112,7 +121,7 @@ def train(arguments) -> int:
     try:
         for name, path in together.train(names):
             tqdm.write(f"{name}: {path}")
-    except (DataError, CheckpointError, TrainingError) as error:
+    except (DataError, CheckpointError, ClusterError, TrainingError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -121,15 +130,70 @@ def train(arguments) -> int:
 def measure(arguments) -> int:
     """Make tables of the book's models by name, and say where they are."""
     from vae_helpers import measurements
+    from vae_helpers.data import DataError
+    from vae_helpers.files import FetchError, RowError
+    from vae_helpers.storage import CheckpointError
+    from vae_helpers.training import TrainingError
 
-    return _tables([*measurements.TABLES, *measurements.FILES], arguments)
+    known = [*measurements.TABLES, *measurements.FILES]
+    names = known if arguments.all else arguments.names
+    if unknown := [name for name in names if name not in known]:
+        print(f"no table {', '.join(unknown)}; choose from {', '.join(known)}", file=sys.stderr)
+        return 2
+    try:
+        for name in names:
+            print(f"{name}: {measurements.measure(name)}")
+    except (DataError, CheckpointError, FetchError, RowError, TrainingError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def sweep(arguments) -> int:
-    """Make tables of trainings by name, and say where they are."""
+    """Make tables of trainings, or that of a grid, on a cluster; say where it and they are."""
+    from tqdm import tqdm
+
+    from vae_helpers import sweeps, together
+    from vae_helpers.data import DataError
+    from vae_helpers.files import FetchError, RowError
+    from vae_helpers.results import ResultError
+    from vae_helpers.storage import CheckpointError
+    from vae_helpers.training import TrainingError
+
+    try:
+        asked = list(sweeps.TABLES.values()) if arguments.all else _asked(arguments)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        with together.cluster(arguments.scheduler) as client:
+            print(f"dashboard: {client.dashboard_link}")
+            for table in asked:
+                tqdm.write(f"{table.name}: {sweeps.sweep(table, client)}")
+    except (
+        *(CheckpointError, DataError, FetchError, ResultError, RowError),
+        *(TrainingError, together.ClusterError),
+    ) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _asked(arguments) -> list:
+    """The tables of those names, or the grid of those axes. Raises ValueError for neither."""
     from vae_helpers import sweeps
 
-    return _tables(list(sweeps.TABLES), arguments)
+    axes = [one for one in arguments.what if "=" in one]
+    if axes and len(axes) < len(arguments.what):
+        raise ValueError("name tables of the book, or the axes of a grid, not both")
+    if axes:
+        return [sweeps.find(" ".join(axes), arguments.out)]
+    if unknown := [name for name in arguments.what if name not in sweeps.TABLES]:
+        raise ValueError(
+            f"no table {', '.join(unknown)}; choose from {', '.join(sweeps.TABLES)}, or give axes "
+            f"of a grid, like latent=2,10 beta=0.5,1: {', '.join(sweeps.AXES)}"
+        )
+    return [sweeps.TABLES[name] for name in arguments.what]
 
 
 def personalise(arguments) -> int:
@@ -149,26 +213,6 @@ def personalise(arguments) -> int:
         print(f"The figures' font lacks some of these letters; they sign {drawable(author)}")
     if changed and author:
         print("Stored figures and films keep the old signature until `make chapters` redraws them.")
-    return 0
-
-
-def _tables(known: list[str], arguments) -> int:
-    from vae_helpers import measurements
-    from vae_helpers.data import DataError
-    from vae_helpers.files import FetchError
-    from vae_helpers.storage import CheckpointError
-    from vae_helpers.training import TrainingError
-
-    names = known if arguments.all else arguments.names
-    if unknown := [name for name in names if name not in known]:
-        print(f"no table {', '.join(unknown)}; choose from {', '.join(known)}", file=sys.stderr)
-        return 2
-    try:
-        for name in names:
-            print(f"{name}: {measurements.measure(name)}")
-    except (DataError, CheckpointError, FetchError, TrainingError) as error:
-        print(error, file=sys.stderr)
-        return 1
     return 0
 
 

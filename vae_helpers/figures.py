@@ -8,23 +8,23 @@ from functools import cache
 
 import matplotlib
 import numpy as np
-import seaborn as sns
 import torch
 from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator, NullLocator
-from scipy.stats import chi
 from torch import Tensor
 
 from vae_helpers.results import Estimate
 from vae_helpers.training import SCHEDULES, History
 
 WIDTH = 7.0  # inches: 700 pixels at the book's resolution, the width of a page
-COLORS = sns.color_palette("colorblind", 10)
+# Seaborn's palette "colorblind", without the second that importing seaborn takes.
+CODES = "0173b2 de8f05 029e73 d55e00 cc78bc ca9161 fbafe4 949494 ece133 56b4e9"
+COLORS = [to_rgb(f"#{code}") for code in CODES.split(" ")]
 MARKERS = "osv^DPX*<>"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 DASHES = ("-", "--", ":", "-.")  # beside colour, so that colour is never the only code
@@ -106,6 +106,8 @@ def class_counts(counts: Mapping[str, np.ndarray], names: Sequence[str]) -> Figu
 
 def intensities(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """Pixel intensities from byte counts ``(classes, 256)``: over all, and by class in 16 bins."""
+    import seaborn as sns  # a second, which most figures do without
+
     figure, axes = _axes(1, 2, height=3.8)
     every, by_class = axes[0]
     share = counts.sum(0) / counts.sum()
@@ -143,6 +145,8 @@ def class_statistics(means: np.ndarray, variances: np.ndarray, names: Sequence[s
 
 def distance_matrix(distances: np.ndarray, names: Sequence[str]) -> Figure:
     """Distances between classes ``(classes, classes)`` as an annotated heat map."""
+    import seaborn as sns  # a second, which most figures do without
+
     figure, axes = _axes(1, 1, height=5.4)
     sns.heatmap(
         distances,
@@ -466,6 +470,8 @@ def code_densities(codes: Tensor) -> Figure:
 
 def lengths(observed: Mapping[str, np.ndarray], dimensions: int) -> Figure:
     """Histograms of ‖z‖ by name, over the prior's own density of ``dimensions`` dimensions."""
+    from scipy.stats import chi
+
     figure, axes = _axes(1, 1, height=3.2)
     top = max(float(np.max(values)) for values in observed.values())
     edges = np.linspace(0, 1.02 * max(top, 2 * dimensions**0.5), 121)
@@ -543,6 +549,8 @@ def likelihood_bounds(bounds: Mapping[int, Estimate]) -> Figure:
 
 def confusion_matrix(counts: Tensor, names: Sequence[str]) -> Figure:
     """How many of each class (row) were called each class (column); the colours are logarithmic."""
+    import seaborn as sns  # a second, which most figures do without
+
     figure, axes = _axes(1, 1, height=5.6)
     sns.heatmap(
         counts.numpy() + 0.5,

@@ -1,9 +1,13 @@
 """Files: written whole or not at all, brought by git when asked for, changed in one value."""
 
+import csv
+import fcntl
+import io
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -11,25 +15,107 @@ import yaml
 
 from vae_helpers.settings import ROOT
 
+# Columns of text, even where it reads as a number: what a row rests on.
+TEXT = ("of", "command", "hardware", "python", "torch")
+
+
+class WriteError(OSError):
+    """A file that cannot be written; the message names it and what to do."""
+
+
+class RowError(ValueError):
+    """A table whose lines are no rows; the message names the file and the line."""
+
 
 class FetchError(OSError):
     """A file that git could not bring; the message names it and what to do."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``path`` whole or not at all, whatever happens meanwhile. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    """Write ``path`` whole or not at all, whatever happens meanwhile. Raises WriteError."""
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp keeps it to its owner, which a shared site is not
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of what the system refuses which file it was, and what to do."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp keeps it to its owner, which a shared site is not
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        yield
+    except OSError as error:
+        raise WriteError(
+            f"{path} cannot be written ({error.strerror or error}); what was there is as it was: "
+            "make room or give permission, and call again"
+        ) from error
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold ``lock`` against other processes; the system lets go of it even after a SIGKILL.
+
+    Raises WriteError where there can be no such file.
+    """
+    with _named(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def read_rows(path: Path) -> list[dict]:
+    """The rows of a CSV table: numbers as such, a missing value's key left out.
+
+    Empty where there is no file. Raises RowError for a line with more or fewer cells than the head.
+    """
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        head, *lines = list(csv.reader(file)) or [[]]
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(head):
+            raise RowError(f"{path}: line {number} has {len(line)} of {len(head)} cells; delete it")
+    return [
+        {
+            key: text if key in TEXT else _value(text)
+            for key, text in zip(head, line, strict=True)
+            if text
+        }
+        for line in lines
+    ]
+
+
+def write_rows(path: Path, rows: Sequence[dict]) -> None:
+    """Write rows as a CSV table, atomically: a column for each key, empty where a row lacks it."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    keys = [key for key in keys if key not in TEXT] + [key for key in TEXT if key in keys]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, keys, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text in ("True", "False"):
+        return text == "True"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def fetched(path: Path, root: Path = ROOT) -> Path:

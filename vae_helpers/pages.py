@@ -20,6 +20,7 @@ import yaml
 from PIL import Image, ImageOps
 
 from vae_helpers import lineage
+from vae_helpers.files import read_rows
 from vae_helpers.lineage import Drawn
 
 THUMBNAIL = (320, 200)  # pixels
@@ -42,6 +43,9 @@ CALLOUT = re.compile(
 )
 FILM = re.compile(r"^```\{figure\} \S*/(?P<film>[^/\s]+)\.gif\n.*?^```$", re.MULTILINE | re.DOTALL)
 CARD = re.compile(r"^\| \[(?P<title>.+?)\]\((?P<page>.+?)\.ipynb\) \| (?P<question>.+?) \|$")
+# A stored number, ``<!-- speed/ratio .1f -->``, or how it was made, ``<!-- made speed/ratio -->``.
+STORED = re.compile(r"<!-- (?P<made>made )?(?P<key>\w+/[\w ]+?)(?: (?P<spec>\.\d+f))? -->")
+UNITS = {"times": "×", "seconds": "s", "points": "%"}
 SHORT = re.compile(r".{40,}?(?=\.( |$))|.*")  # the first sentences of an alternative text
 # Where a term is no prose: blocks, headings, tables and targets; then math, code, links and HTML.
 NO_PROSE = (
@@ -77,11 +81,13 @@ def finished(staged: Mapping[str, bytes], root: Path, profile: str) -> dict[str,
         made[f"{name}.ipynb"] = (nbformat.writes(chapter) + "\n").encode()
     for name, content in staged.items():
         if name.endswith(".md"):
-            made[name] = _filled(content.decode(), chapters, root, profile, made).encode()
+            made[name] = _filled(content.decode(), chapters, root, profile, code, made).encode()
     return made
 
 
-def _filled(text: str, chapters: Mapping, root: Path, profile: str, made: dict[str, bytes]) -> str:
+def _filled(
+    text: str, chapters: Mapping, root: Path, profile: str, code: str, made: dict[str, bytes]
+) -> str:
     """One page with its markers replaced; thumbnails are added to ``made``."""
     if "<!-- headline -->" in text:
         said = headline(root / "assets" / "results", chapters) if profile == "full" else SMOKE
@@ -92,7 +98,9 @@ def _filled(text: str, chapters: Mapping, root: Path, profile: str, made: dict[s
     for marker, write in (("<!-- checklist -->", checklist), ("<!-- matrix -->", matrix)):
         if marker in text:
             text = text.replace(marker, write(assessed(root / "chapters", chapters)))
-    return text
+    if "<!-- faults -->" in text:
+        text = text.replace("<!-- faults -->", faults([root / "tests", root / "checks"], code))
+    return STORED.sub(lambda found: _stored(root / "assets" / "results", **found.groupdict()), text)
 
 
 def _code_address(config: bytes) -> str:
@@ -186,7 +194,9 @@ def _active(rows: list[dict]) -> tuple[str, str, int]:
 
 
 def _rows(results: Path, table: str) -> list[dict]:
-    return json.loads((results / "tables" / f"{table}.json").read_text("utf-8"))["rows"]
+    if rows := read_rows(results / "tables" / f"{table}.csv"):
+        return rows
+    raise KeyError(f"tables/{table}.csv")
 
 
 def _spread(values: list[float], digits: int) -> str:
@@ -463,3 +473,42 @@ def matrix(rows: Iterable[Mapping[str, str]]) -> str:
 
 def _callout(one: Mapping[str, str]) -> str:
     return f'<a href="chapters/{one["chapter"]}.html#{one["anchor"]}">{html.escape(one["id"])}</a>'
+
+
+# --- numbers and tests in tables ----------------------------------------------------------------
+
+
+def _stored(results: Path, made: str | None, key: str, spec: str | None) -> str:
+    """A stored number with its error, unit and n; or the command and machine that it is from.
+
+    Raises BookError where nothing is stored under that key, or it has no format.
+    """
+    path = results / f"{key.split('/')[0]}.json"
+    entries = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if key not in entries or bool(made) == bool(spec):
+        raise BookError(
+            f"no number {key!r} to show as {spec!r}; the benchmarks store it (python benchmarks/…)"
+        )
+    one = entries[key]
+    if made:
+        torch = one["versions"]["torch"]
+        return f"*By `{one['command']}`, on {one['hardware']}, with PyTorch {torch}.*"
+    error = "" if one["error"] is None else f" ± {one['error']:{spec}}"
+    count = f" (n = {one['n']:,})" if one["n"] else ""
+    return f"{one['value']:{spec}}{error}\u00a0{UNITS.get(one['unit'], one['unit'])}{count}"
+
+
+def faults(folders: Iterable[Path], code: str) -> str:
+    """The tests marked ``fault(what, outcome)``, as a table; code: address of the repository."""
+    lines = ["| what goes wrong | what happens | shown by |", "| --- | --- | --- |"]
+    for path in sorted(path for folder in folders for path in folder.glob("test_*.py")):
+        for test in ast.parse(path.read_text(encoding="utf-8")).body:
+            for mark in getattr(test, "decorator_list", ()):
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.fault":
+                    what, outcome = (ast.literal_eval(argument) for argument in mark.args)
+                    address = f"{code}/{path.parent.name}/{path.name}#L{test.lineno}"
+                    name = test.name.removeprefix("test_").replace("_", " ")
+                    lines.append(f"| {what} | {outcome} | [{name}]({address}) |")
+    if len(lines) == 2:
+        raise BookError("no test is marked fault(what, outcome), but a page has <!-- faults -->")
+    return "\n".join(lines)

@@ -1,10 +1,8 @@
 """Every trained model of the book, by name: what it is, and where its weights come from."""
 
-import fcntl
 import json
 import math
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vae_helpers import data, losses
 from vae_helpers.classifier import FashionResNet18, build_classifier, calibrate, classifier_loss
-from vae_helpers.files import fetched
+from vae_helpers.files import alone, fetched
 from vae_helpers.models import VAE, build_vae, noise
 from vae_helpers.semi_supervised import build_m2, label_loss, m2_loss
 from vae_helpers.settings import settings
@@ -217,13 +215,13 @@ def train(name: str, progress: bool | Callable[[float], None] = True) -> Path:
     """
     run, path, now = find_run(name), checkpoint_path(name), settings()
     state = now.work / "training" / f"{'retrained-' if now.retrain else ''}{name}.safetensors"
-    with _alone(state.with_suffix(".lock")):
+    with alone(state.with_suffix(".lock")):
         if path.exists() and not (now.smoke and _outdated(path, run)):
             return path
         device = torch.device(now.device) if now.device else best_device()
         precision = best_precision(device)
         images, validation = training_images(run)
-        test = _of_classes(run, data.load("test", run.dataset))
+        test = test_images(run)
         watch = ({"validation": validation} if validation else {}) | {"test": test}
         model = build(run).to(device)
         history, snapshots = fit(
@@ -308,6 +306,11 @@ def training_images(run: Run) -> tuple[data.ImageDataset, data.ImageDataset | No
     if run.labelled and run.kind != "semi-supervised":
         images = images.balanced(run.labelled, run.seed)
     return images.split(run.train_share, run.seed) if run.train_share < 1 else (images, None)
+
+
+def test_images(run: Run) -> data.ImageDataset:
+    """The test images of the run's dataset and classes."""
+    return _of_classes(run, data.load("test", run.dataset))
 
 
 def _of_classes(run: Run, images: data.ImageDataset) -> data.ImageDataset:
@@ -472,12 +475,3 @@ def _epoch_pictures(
 
 def _bytes(pictures: Tensor) -> Tensor:
     return (255 * pictures).round().byte().cpu()
-
-
-@contextmanager
-def _alone(lock: Path):
-    """Hold ``lock`` against other processes; the system lets go of it even after a SIGKILL."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -1,15 +1,22 @@
 """Trainings of which only numbers are kept: one row of a table each, no weights.
 
-``python -m vae_helpers sweep NAME`` makes what is missing of a table; it can be interrupted.
+``python -m vae_helpers sweep NAME`` makes what is missing of a table, on the workers of a Dask
+cluster; it can be interrupted. Instead of a name, axes make a grid: ``latent=2,10 beta=0.5,1``.
 """
 
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import fields, replace
+from functools import lru_cache, partial
+from itertools import pairwise, product
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from vae_helpers import data, judge, latent, runs
+from vae_helpers import data, judge, latent, runs, tables, together
 from vae_helpers.classifier import in_batches
+from vae_helpers.files import alone
 from vae_helpers.garments import FACTORS, LEVELS
 from vae_helpers.metrics.disentanglement import dci, mutual_information_gap
 from vae_helpers.metrics.posterior import (
@@ -18,11 +25,17 @@ from vae_helpers.metrics.posterior import (
     neighbour_accuracy,
 )
 from vae_helpers.models import VAE
+from vae_helpers.results import ResultError
 from vae_helpers.runs import ONE_CYCLE, Run
 from vae_helpers.semi_supervised import label_loss
 from vae_helpers.settings import settings
+from vae_helpers.storage import digest_json
 from vae_helpers.tables import Table
-from vae_helpers.training import History, evaluate, fit
+from vae_helpers.together import Task
+from vae_helpers.training import SCHEDULES, History, evaluate, fit
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 COMMAND = "python -m vae_helpers sweep"
 SEEDS = (0, 1, 2)
@@ -64,7 +77,7 @@ def scores(model: VAE, run: Run) -> dict[str, float]:
     with its own; ``error`` is the standard error of the −ELBO over images. Besides, how many units
     are active, and what its codes tell of the image, see ``metrics.posterior``.
     """
-    test = data.load("test", run.dataset)
+    test = runs.test_images(run)
     nats = evaluate(model, test)
     own = evaluate(model, test, loss=runs.recipe(run)["loss"], beta=run.beta)
     mu, log_var = latent.encode(model, test)
@@ -89,13 +102,17 @@ def learned(run: Run) -> dict[str, float]:
 
 def _judged(model: VAE, history: History, run: Run) -> dict[str, float]:
     row = scores(model, run) | {"train": history.curve("train")[-1]}
-    if run.dataset == "fashion-mnist":
+    if _knows_all_garments(run):
         generator = torch.Generator().manual_seed(run.seed)
         latents = torch.randn((judge.count(), model.latent), generator=generator)
         row["frechet"] = judge.distance(
             latent.decode(model, latents, latent.labels_for(model, len(latents)))
         )
     return row
+
+
+def _knows_all_garments(run: Run) -> bool:
+    return run.dataset == "fashion-mnist" and not run.classes
 
 
 def digits(run: Run) -> dict[str, float]:
@@ -180,14 +197,135 @@ def disentangled(run: Run | None, baseline: str, seed: int) -> dict[str, float]:
 
 
 def train(run: Run, images: data.ImageDataset | None = None) -> tuple[VAE, History]:
-    """The run's model, trained here and kept nowhere, and how it went.
+    """The run's model, trained here, and how it went; a training that was cut off is resumed.
 
-    images: what to train on instead of the run's own training images.
+    images: what to train on instead of the run's own training images. Nothing is kept of it.
     """
-    model = runs.build(run)
     images = images or runs.training_images(run)[0]
-    history, _ = fit(model, images, **runs.recipe(run), progress=False)
+    name = digest_json([runs.settled(run), images.digest])
+    state = settings().work / "sweeps" / f"{name}.safetensors"
+    model = runs.build(run)
+    with alone(state.with_suffix(".lock")):  # a worker that Dask gave up may still be at it
+        history, _ = fit(model, images, **runs.recipe(run), state=state, progress=_tell.get())
+        state.unlink()
     return model.eval(), history
+
+
+_tell: ContextVar[bool | Callable[[float], None]] = ContextVar("tell", default=False)
+
+
+# --- on a cluster -------------------------------------------------------------------------------
+
+
+def sweep(table: Table, client: "Client") -> Path:
+    """Make what is missing of that table on the workers of a cluster; return its file.
+
+    Only a table's name, a configuration and a digest travel: workers read images and models from
+    their own disks, and raise ResultError where these are not the ones that the table is made of.
+    Raises what ``together.each`` raises; a next call goes on with the rows that are missing.
+    """
+    return tables.measure(table, partial(_on_workers, client))
+
+
+def _on_workers(client: "Client", table: Table, configurations: Sequence[dict]) -> Iterator[dict]:
+    tasks = [
+        Task(
+            " ".join([table.name, *(f"{key}={value}" for key, value in one.items())]),
+            partial(_measured, table.name, one, tables.digest(table, one)),
+            _work(table.trains(one)),
+        )
+        for one in configurations
+    ]
+    for _, row in together.each(client, tasks):
+        yield row
+
+
+def _measured(name: str, configuration: dict, digest: str, tell: Callable) -> dict:
+    table = find(name)
+    if tables.digest(table, configuration) != digest:
+        raise ResultError(
+            f"{name}, {configuration}: this worker has other images, models or code; give it the "
+            "same checkout, VAE_PROFILE and data (VAE_DATA_DIR) as the machine that asks"
+        )
+    token = _tell.set(tell)
+    try:
+        return tables.measured_row(table, configuration)
+    finally:
+        _tell.reset(token)
+
+
+@lru_cache(maxsize=256)
+def _work(run: Run | None) -> int:
+    return runs.work(run) if run else 1
+
+
+def find(name: str, file: Path | None = None) -> Table:
+    """The table of that name; or ``latent=2,10 beta=1``, a ``grid`` in that file.
+
+    Raises KeyError where there is no such table, and what ``grid`` raises.
+    """
+    if "=" not in name:
+        return TABLES[name]
+    axes = {axis: values.split(",") for axis, values in (one.split("=") for one in name.split())}
+    return grid(file, **axes)
+
+
+AXES = {  # of a grid: what may vary from run to run, and what it is where nothing is said
+    "body": "dense",
+    "latent": 10,
+    "beta": 1.0,
+    "epochs": 10,
+    "lr": 4e-3,
+    "schedule": "one-cycle",
+    "annealing": "constant",
+    "likelihood": "bernoulli",
+    "batch_size": 128,
+    "dataset": "fashion-mnist",
+    "seed": 0,
+}
+
+
+def grid(file: Path | None = None, **axes: Sequence) -> Table:
+    """A table of a VAE for each combination of values: ``grid(latent=(2, 10), seed=(0, 1))``.
+
+    What is not named stays as ``AXES`` has it. file: where the table lies, and may have other
+    grids' rows already; what it has is not trained again. Raises ValueError for an axis or a value
+    that no run has.
+    """
+    if unknown := axes.keys() - AXES.keys():
+        raise ValueError(f"no axis {', '.join(sorted(unknown))}; choose from {', '.join(AXES)}")
+    values = {name: tuple(axes.get(name, (default,))) for name, default in AXES.items()}
+    kinds = {one.name: one.type for one in fields(Run)}
+    for name, many in values.items():
+        values[name] = tuple(_as(kinds[name], name, one) for one in many)
+    configurations = [dict(zip(values, one, strict=True)) for one in product(*values.values())]
+
+    for one in configurations:
+        # Builds each: better an error now than on every worker.
+        _work(runs.shortened(_possible(Run("grid", **one))))
+    named = " ".join(f"{name}={','.join(map(str, values[name]))}" for name in axes)
+    table = _sweep(named, lambda: configurations, lambda **one: Run("grid", **one))
+    return replace(table, file=file)
+
+
+CHOICES = {"schedule": SCHEDULES, "annealing": runs.ANNEALING, "dataset": data.DATASETS}
+
+
+def _possible(run: Run) -> Run:
+    for name, choices in CHOICES.items():
+        if (value := getattr(run, name)) not in choices:
+            raise ValueError(f"no {name} {value!r}; choose one of {', '.join(choices)}")
+    for name in ("epochs", "batch_size", "lr"):
+        if not (value := getattr(run, name)) > 0:
+            raise ValueError(f"{name}={value}; give more than 0")
+    return run
+
+
+def _as(kind: type, name: str, value) -> int | float | str:
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise ValueError(f"{name}={value} is no {kind.__name__}") from error
 
 
 # --- tables -------------------------------------------------------------------------------------

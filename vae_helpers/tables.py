@@ -1,14 +1,13 @@
 """Tables of costly numbers: made once by a command, stored, and spot-checked by chapters.
 
-A table is a list of rows; a row is a configuration, what was measured for it, and a digest of all
-that it depends on, so that it can be measured again on its own: a new model adds rows and leaves
-the others. Making a table can be interrupted and called again.
+A table is a CSV file; a row is a configuration, what was measured for it, on what machine, and a
+digest of all that it depends on, so that it can be measured again on its own: a new model adds rows
+and leaves the others. Making a table can be interrupted and called again.
 """
 
 import contextlib
-import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vae_helpers import data, runs
-from vae_helpers.files import left_out, write_atomically
+from vae_helpers.files import alone, left_out, read_rows, write_rows
 from vae_helpers.results import Estimate, ResultError
 from vae_helpers.runs import Run
 from vae_helpers.settings import ROOT, settings
@@ -37,7 +36,8 @@ class Table:
 
     command: the one that makes the table, without its name. runs: the models of the book that a
     configuration needs. trains: the run that measuring a row trains and then forgets, if any.
-    dataset: whose test images it measures on.
+    dataset: whose test images it measures on. file: where it lies instead of among the book's
+    tables; rows that it does not ask for stay there.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Table:
     runs: Callable[[dict], tuple[str, ...]] = lambda configuration: ()
     trains: Callable[[dict], Run | None] = lambda configuration: None
     dataset: str = "fashion-mnist"
+    file: Path | None = None
 
     @property
     def remedy(self) -> str:
@@ -62,7 +63,7 @@ def measured(table: Table) -> list[dict]:
     """
     if settings().smoke or settings().retrain:
         measure(table)
-    current = _current(table, _rows(_path(table)))
+    current = _current(table, read_rows(folder() / f"{table.name}.csv"))
     wanted = list(table.configurations())
     if len(current) < len(wanted):
         raise ResultError(
@@ -100,19 +101,22 @@ def check(table: Table, **configuration) -> dict:
 
 
 def head(table: Table) -> dict:
-    """How that table was made: its command, hardware and versions."""
-    measured(table)
-    stored = json.loads(_path(table).read_text(encoding="utf-8"))
-    return {key: value for key, value in stored.items() if key != "rows"}
+    """How that table was made: its ``command`` and ``hardware``."""
+    return _head(measured(table))
 
 
 def made() -> list[dict]:
     """How the book's own tables were made: ``name``, number of ``rows``, and their ``head``."""
-    stored = []
-    for path in sorted((ROOT / "assets" / "results" / "tables").glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        stored.append({"name": path.stem} | content | {"rows": len(content["rows"])})
-    return stored
+    paths = sorted((ROOT / "assets" / "results" / "tables").glob("*.csv"))
+    stored = {path.stem: read_rows(path) for path in paths}
+    return [{"name": name, "rows": len(rows)} | _head(rows) for name, rows in stored.items()]
+
+
+def _head(rows: Iterable[dict]) -> dict:
+    """What they rest on, all that there is of each where they differ."""
+    return {
+        what: "; ".join(sorted({row[what] for row in rows})) for what in ("command", "hardware")
+    }
 
 
 def over_seeds(rows: Iterable[dict], what: str, **configuration) -> Estimate:
@@ -124,30 +128,52 @@ def over_seeds(rows: Iterable[dict], what: str, **configuration) -> Estimate:
     return Estimate(float(np.mean(values)), spread, len(values))
 
 
-def measure(table: Table) -> Path:
+def measure(table: Table, rows: "Rows | None" = None) -> Path:
     """Measure that table, or go on where an interrupted call stopped; return its file.
 
-    Does nothing where it is up to date.
+    rows: yields the rows of the configurations that it is called with, as they are done; one after
+    the other here, by default. Does nothing where the table is up to date. One process at a time
+    makes a table; another one waits for it.
     """
-    path = _path(table)
+    path = table.file or folder() / f"{table.name}.csv"
     unfinished = settings().work / "measurements" / path.name
-    rows = _current(table, _rows(path))
-    rows += [row for row in _current(table, _rows(unfinished)) if row not in rows]
-    todo = [one for one in table.configurations() if not any(_fits(one, row) for row in rows)]
-    if not todo and not unfinished.exists() and path.exists():
-        return path
-    for configuration in tqdm(todo, desc=table.name, unit="row", disable=settings().smoke):
-        values = table.row(**configuration)
-        if (run := table.trains(configuration)) is not None:
-            values["early"] = early(run)
-        rounded = {key: float(f"{value:.6g}") for key, value in values.items()}
-        rows.append(configuration | rounded | {"of": _digest(table, configuration)})
-        _write(unfinished, table, rows)
-    order = list(table.configurations())
-    rows.sort(key=lambda row: next(i for i, one in enumerate(order) if _fits(one, row)))
-    _write(path, table, rows)
-    unfinished.unlink(missing_ok=True)
+    with alone(unfinished.with_suffix(".lock")):
+        kept = _current(table, read_rows(path))
+        kept += [row for row in _current(table, read_rows(unfinished)) if row not in kept]
+        wanted = list(table.configurations())
+        others = [
+            row
+            for row in (read_rows(path) if table.file else ())
+            if not any(_fits(one, row) for one in wanted)
+        ]
+        todo = [one for one in wanted if not any(_fits(one, row) for row in kept)]
+        if not todo and not unfinished.exists() and path.exists():
+            return path
+        for row in (rows or _one_by_one)(table, todo):
+            kept.append(row)
+            write_rows(unfinished, kept)
+        kept.sort(key=lambda row: next(i for i, one in enumerate(wanted) if _fits(one, row)))
+        write_rows(path, others + kept)
+        unfinished.unlink(missing_ok=True)
     return path
+
+
+Rows = Callable[[Table, Sequence[dict]], Iterable[dict]]
+
+
+def _one_by_one(table: Table, configurations: Sequence[dict]) -> Iterator[dict]:
+    for one in tqdm(configurations, desc=table.name, unit="row", disable=settings().smoke):
+        yield measured_row(table, one)
+
+
+def measured_row(table: Table, configuration: dict) -> dict:
+    """The row of that configuration, measured here and now, with all that is stored of it."""
+    values = table.row(**configuration)
+    if (run := table.trains(configuration)) is not None:
+        values["early"] = early(run)
+    rounded = {key: float(f"{value:.6g}") for key, value in values.items()}
+    rests_on = {"of": digest(table, configuration), "command": table.remedy}
+    return configuration | rounded | rests_on | {"hardware": hardware(), **versions()}
 
 
 class _Enough(Exception):
@@ -176,10 +202,6 @@ def _fits(configuration: dict, row: dict) -> bool:
     return configuration.items() <= row.items()
 
 
-def _rows(path: Path) -> list[dict]:
-    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-
-
 def _current(table: Table, rows: list[dict]) -> list[dict]:
     """The rows of today's configurations that were measured on today's models and data.
 
@@ -189,21 +211,14 @@ def _current(table: Table, rows: list[dict]) -> list[dict]:
     def digests(one: dict) -> set[str]:
         if any(left_out(runs.checkpoint_path(run)) for run in table.runs(one)):
             return {row["of"] for row in rows if _fits(one, row)}
-        return {_digest(table, one)}
+        return {digest(table, one)}
 
     wanted = {of: one for one in table.configurations() if rows for of in digests(one)}
     return [row for row in rows if row["of"] in wanted and _fits(wanted[row["of"]], row)]
 
 
-def _write(path: Path, table: Table, rows: list[dict]) -> None:
-    head = {"command": table.remedy, "hardware": hardware(), "versions": versions()}
-    text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
-    # One row, one line: a table that reads as one, and a diff that shows what changed.
-    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
-    write_atomically(path, f'{text},\n "rows": [\n{lines}\n ]\n}}\n'.encode())
-
-
-def _digest(table: Table, configuration: dict) -> str:
+def digest(table: Table, configuration: dict) -> str:
+    """Sixteen hex digits of all that a row of that configuration depends on."""
     parts = [run_digest(run) for run in table.runs(configuration)]
     parts = [parts, data.load("test", table.dataset).digest, configuration]
     if (run := table.trains(configuration)) is not None:
@@ -223,10 +238,6 @@ def run_digest(run: str) -> str:
 @lru_cache(maxsize=64)
 def _digest_of_file(run: str, path: Path, mtime: int, size: int) -> str:
     return runs.trained(run).digest
-
-
-def _path(table: Table) -> Path:
-    return folder() / f"{table.name}.json"
 
 
 def folder() -> Path:

@@ -1,108 +1,215 @@
-"""Several trainings at once, one on each core, under one bar.
+"""Work side by side, on the workers of a Dask cluster: this machine's own, or any other.
 
 Two threads train the book's small networks 1.1 to 1.5 times as fast as one does, two trainings
-side by side get twice as much done.
+side by side get twice as much done: here every core has a worker of one thread.
 """
 
-import multiprocessing
+import logging
 import os
-import signal
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tqdm import tqdm
 
 from vae_helpers import runs
 from vae_helpers.settings import settings
-from vae_helpers.training import TrainingError, best_device
+from vae_helpers.training import best_device
 
-TOLD_EVERY = 0.01  # of a run: how often a training says how far it is
+if TYPE_CHECKING:  # a second to import, and Colab's chapters never need it
+    from distributed import Client
+
+TOLD_EVERY = 0.01  # of a task: how often it says how far it is
+LOCAL = {"host": "127.0.0.1"}
+ANSWERS_WITHIN = "10s"  # of a scheduler that is there
+BAR = "{desc} |{bar}| {percentage:.1f} % [{elapsed}<{remaining}]"
+# What a worker of this machine begins with. Ctrl-C reaches every process of a terminal; the first
+# one answers for all. The lock of bars is a semaphore, which a stopped process would leave behind.
+BEGIN = """
+import signal, threading, torch, tqdm
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+tqdm.tqdm.set_lock(threading.RLock())
+torch.set_num_threads({})
+"""
+
+
+class ClusterError(RuntimeError):
+    """No cluster to work on, or one that was lost; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of work for a worker.
+
+    name: shown while it runs, and of no other task. call: called there with a function that it may
+    tell its share done, up to 1; it is pickled, and so is what it returns or raises.
+    work: how long it takes, in any unit that all tasks of a call share.
+    """
+
+    name: str
+    call: Callable[[Callable[[float], None]], Any]
+    work: float
+
+
+@contextmanager
+def cluster(scheduler: str | None = None, workers: int | None = None) -> "Iterator[Client]":
+    """A client of the cluster whose scheduler has that address, or of one of this machine's own.
+
+    The latter has a worker for each GPU, or else one for each core, and ends with the block.
+    workers: only so many. Raises ClusterError where no scheduler answers.
+    """
+    from distributed import Client
+
+    if scheduler is None:
+        with _own(workers) as own, Client(own, set_as_default=False) as client:
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`, "
+            "or name none to work on this machine alone"
+        ) from error
+    with client:
+        yield client
+
+
+def _own(count: int | None):
+    from distributed import Scheduler, SpecCluster
+
+    # Its dashboard is this machine's alone: whoever sees it can run code.
+    scheduler = LOCAL | {"dashboard_address": "127.0.0.1:8787"}
+    return SpecCluster(
+        workers(count), {"cls": Scheduler, "options": scheduler}, silence_logs=logging.WARN
+    )
+
+
+def workers(count: int | None = None) -> dict[int, dict]:
+    """How the workers of this machine's own cluster are started, as Dask's ``SpecCluster`` has it.
+
+    One a GPU, or else one a core; ``count`` of them where it is given.
+    """
+    from distributed import Nanny
+
+    gpus, cores = _gpus(), os.cpu_count() or 1
+    begin = BEGIN.format(max(1, cores // gpus) if gpus else 1)
+    return {
+        number: {
+            "cls": Nanny,
+            "options": LOCAL
+            | {
+                "nthreads": 1,  # a task at a time; what it computes has threads of its own
+                "silence_logs": logging.WARN,
+                "memory_limit": 0,  # Dask's share of a small machine is less than PyTorch takes
+                "env": {"CUDA_VISIBLE_DEVICES": _device(number)} if gpus else {},
+                "preload": begin,
+            },
+        }
+        for number in range(count or gpus or cores)
+    }
+
+
+def _gpus() -> int:
+    wanted = settings().device or best_device().type
+    return torch.cuda.device_count() if wanted.startswith("cuda") else 0
+
+
+def _device(number: int) -> str:
+    """What CUDA calls the GPU of that number among those that this process sees."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return seen.split(",")[number] if seen else str(number)
+
+
+def each(client: "Client", tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+    """Yield (task, what it returned) as they end, under one bar; the longest are begun first.
+
+    A task whose worker is lost is given to another one. Raises what a task raises, and ClusterError
+    where four workers were lost over a task, or the cluster itself; the other tasks are cancelled.
+    """
+    from distributed import CancelledError, KilledWorker, as_completed
+
+    topic = f"shares-{uuid.uuid4().hex}"
+    left, running, lock = {task.name: task.work for task in tasks}, {}, threading.Lock()
+    pace = 0.5 if sys.stderr.isatty() else 30  # where no one watches, a bar is a log
+    with tqdm(
+        total=sum(left.values()), mininterval=pace, bar_format=BAR, dynamic_ncols=True, smoothing=0
+    ) as bar:
+
+        def told(name: str, share: float) -> None:
+            with lock:  # called here, and by the client's own thread
+                if name not in left:  # of a task that has ended meanwhile
+                    return
+                bar.update(left[name] * (share - running.get(name, 0.0)))
+                running[name] = share
+                if share == 1:
+                    del left[name], running[name]
+                said = (f"{one} {part:.0%}" for one, part in running.items())
+                bar.set_description(", ".join(said), refresh=False)
+
+        client.subscribe_topic(topic, lambda event: told(*event[1]))
+        futures = {
+            client.submit(
+                _call, task.call, task.name, topic, key=f"{task.name}-{topic}", priority=task.work
+            ): task
+            for task in sorted(tasks, key=lambda task: task.work, reverse=True)
+        }
+        try:
+            for future in as_completed(futures, loop=client.loop):
+                task = futures[future]
+                result = future.result()
+                told(task.name, 1.0)
+                yield task, result
+        except KilledWorker as error:
+            raise ClusterError(
+                f"{task.name}: every worker that took it on was killed (out of memory?); call "
+                "again to resume"
+            ) from error
+        except CancelledError as error:
+            raise ClusterError(
+                f"the cluster at {client.scheduler.address} was lost; call again to resume"
+            ) from error
+        finally:
+            client.unsubscribe_topic(topic)
+            client.cancel(list(futures))
+
+
+def _call(call: Callable, name: str, topic: str) -> Any:
+    from distributed import get_worker
+
+    worker, last = get_worker(), 0.0
+
+    def tell(share: float) -> None:
+        nonlocal last
+        if abs(share - last) >= TOLD_EVERY:
+            last = share
+            worker.log_event(topic, (name, share))
+
+    return call(tell)
 
 
 def train(names: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """Train those runs, resuming unfinished ones; yield (name, checkpoint) as they end.
 
-    On a GPU, or for a single run, one after the other; else as many at a time as there are cores,
-    the longest first, with a thread each. Raises what ``runs.train`` raises, and TrainingError
-    when a training's process is killed. The others are stopped then, as they are by Ctrl-C, and a
-    next call resumes them all from the last epoch that each has finished.
+    Side by side on this machine's own cluster, or one after the other where it would have a single
+    worker. Raises what ``runs.train`` and ``each`` raise; a next call resumes each training from
+    the last epoch that it has finished, as Ctrl-C leaves them, too.
     """
     made = [name for name in names if runs.checkpoint_path(name).exists()]
     yield from ((name, runs.train(name)) for name in made)  # as good as done, but for its checks
     names = [name for name in names if name not in made]
-    cores = os.cpu_count() or 1
-    device = settings().device or best_device().type
-    if len(names) < 2 or cores == 1 or device != "cpu":
+    if len(names) < 2 or (_gpus() or os.cpu_count() or 1) == 1:
         yield from ((name, runs.train(name)) for name in names)
         return
-    work = {name: runs.work(runs.find_run(name)) for name in names}
-    others = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")  # a fork would copy PyTorch's thread pools
-    told = context.SimpleQueue()
-    done = dict.fromkeys(names, 0.0)
-    pace = 0.5 if sys.stderr.isatty() else 30  # where no one watches, a bar is a log
-    with (
-        tqdm(total=100, unit="%", mininterval=pace, bar_format=BAR, dynamic_ncols=True) as bar,
-        ProcessPoolExecutor(
-            min(cores, len(names)), context, initializer=_start, initargs=(told,)
-        ) as pool,
-    ):
-        longest_first = sorted(names, key=work.get, reverse=True)
-        pending = {pool.submit(_train, name): name for name in longest_first}
-        try:
-            while pending:
-                ended, _ = wait(pending, timeout=pace, return_when=FIRST_COMPLETED)
-                while not told.empty():
-                    name, share = told.get()
-                    done[name] = share
-                for future in ended:
-                    name = pending.pop(future)
-                    done[name] = 1.0
-                    yield name, future.result()
-                running = [f"{name} {done[name]:.0%}" for name in names if 0 < done[name] < 1]
-                bar.set_description(", ".join(running), refresh=False)
-                bar.n = 100 * sum(work[name] * done[name] for name in names) / sum(work.values())
-                bar.refresh()
-        except BrokenProcessPool as error:
-            raise TrainingError(
-                "a training's process was killed (out of memory?); call again to resume"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-
-
-BAR = "{desc} |{bar}| {n:.1f} % [{elapsed}<{remaining}]"
-_tell: Callable[[tuple[str, float]], None]
-
-
-def _start(told) -> None:
-    global _tell
-    _tell = told.put
-    torch.set_num_threads(1)
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore that a stopped process leaves behind
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process answers
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
-
-
-def _end_with_the_first() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)  # else a killed ``make retrain`` would go on unseen, and the next one wait for it
-
-
-def _train(name: str) -> Path:
-    last = 0.0
-
-    def tell(share: float) -> None:
-        nonlocal last
-        if share - last >= TOLD_EVERY:
-            last = share
-            _tell((name, share))
-
-    return runs.train(name, tell)
+    tasks = [
+        Task(name, partial(runs.train, name), runs.work(runs.find_run(name))) for name in names
+    ]
+    with cluster() as client:
+        yield from ((task.name, path) for task, path in each(client, tasks))

@@ -1,0 +1,98 @@
+"""Sweeps: efficiency of a second worker, and what Dask costs where there are very many tasks.
+
+python benchmarks/bench_cluster.py [--store]
+
+The efficiency is that of trainings on this machine. Larger clusters are simulated: ten thousand
+tasks that only sleep, on workers that are threads of one process, so that all that is measured is
+the scheduler's own work.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from distributed import Client, LocalCluster
+from timing import Numbers, main, seconds, spread
+
+from vae_helpers import data, runs, together
+from vae_helpers.results import Estimate
+from vae_helpers.runs import Run
+from vae_helpers.together import Task
+from vae_helpers.training import fit
+
+REPEATS = 3
+TRAININGS = 4
+MODELS = (2, 4, 8)
+TRAINED = Run("benchmark", body="conv", latent=16, epochs=1)
+IMAGES = 12_800
+TASKS = 10_000
+SIMULATED = {8: 0.02, 64: 0.2}  # workers → mean seconds a task sleeps
+
+
+def training(seed: int, tell) -> float:
+    """One training of the benchmark; the images are loaded once a worker."""
+    images = data.load("train").subset(slice(IMAGES))
+    model = runs.build(TRAINED)
+    history, _ = fit(model, images, epochs=1, seed=seed, progress=tell)
+    return history.seconds
+
+
+def makespans(workers: int, counts: Sequence[int]) -> list[float]:
+    """Seconds that so many trainings take on workers of one thread, once these are warm."""
+    with together.cluster(workers=workers) as client:
+
+        def train(count: int) -> None:
+            tasks = [Task(f"training {i}", partial(training, i), 1.0) for i in range(count)]
+            assert len(list(together.each(client, tasks))) == count
+
+        train(2 * workers)
+        return [seconds(partial(train, count)) for count in counts]
+
+
+def sleep(length: float, tell) -> None:
+    time.sleep(length)
+
+
+def simulated(workers: int, mean: float) -> tuple[float, float]:
+    """Makespan and ideal makespan of ten thousand sleeping tasks, in seconds."""
+    some = random.Random(0)
+    lengths = [mean * some.uniform(0.5, 1.5) for _ in range(TASKS)]
+    with (
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        tasks = [Task(f"task {i}", partial(sleep, one), one) for i, one in enumerate(lengths)]
+        began = time.perf_counter()
+        assert len(list(together.each(client, tasks))) == TASKS
+        return time.perf_counter() - began, max(sum(lengths) / workers, max(lengths))
+
+
+def measured() -> Numbers:
+    one, many = [], []
+    for _ in range(REPEATS):
+        one += makespans(1, [TRAININGS])
+        many.append(makespans(2, MODELS))
+    pairs = [(a, b[MODELS.index(TRAININGS)]) for a, b in zip(one, many, strict=True)]
+    numbers: Numbers = {
+        f"growth models {count}": (spread([b[i] / count for b in many]), "s a model")
+        for i, count in enumerate(MODELS)
+    } | {
+        "cluster speedup": (spread([a / b for a, b in pairs]), "times"),
+        "cluster efficiency": (spread([50 * a / b for a, b in pairs]), "%"),
+    }
+    for workers, mean in SIMULATED.items():
+        taken, ideal = simulated(workers, mean)
+        # A task's share of the time in which not all workers slept.
+        overhead = 1_000 * (taken - ideal) / TASKS
+        numbers[f"simulated {workers} makespan"] = Estimate(taken, None, TASKS), "seconds"
+        numbers[f"simulated {workers} ideal"] = Estimate(ideal, None, TASKS), "seconds"
+        numbers[f"simulated {workers} overhead"] = Estimate(overhead, None, TASKS), "ms a task"
+    return numbers
+
+
+if __name__ == "__main__":
+    command = "python benchmarks/bench_cluster.py --store"
+    main(__doc__, command, data.load("train").digest, measured)

@@ -1,0 +1,51 @@
+"""How costs grow: training with images and latent size, the Fréchet distance with samples.
+
+python benchmarks/bench_growth.py [--store]
+"""
+
+import torch
+from bench_metrics import features
+from timing import Numbers, main, seconds, spread
+
+from vae_helpers import data
+from vae_helpers.metrics.frechet import frechet
+from vae_helpers.models import build_vae
+from vae_helpers.training import fit
+
+REPEATS = 3
+IMAGES = (3_200, 12_800, 51_200)
+LATENTS = (2, 8, 32, 128)
+SAMPLES = (1_000, 10_000, 100_000)
+
+
+def per_image(body: str, latent: int, count: int) -> list[float]:
+    """Microseconds an image of an epoch of that many."""
+    images = data.load("train").subset(slice(count))
+    times = []
+    for _ in range(REPEATS):
+        history, _ = fit(build_vae(body, latent), images, epochs=1, progress=False)
+        times.append(1e6 * history.seconds / count)
+    return times
+
+
+def measured() -> Numbers:
+    per_image("conv", 2, 1_280)  # warm up
+    numbers: Numbers = {
+        f"growth images {count}": (spread(per_image("conv", 16, count)), "µs an image")
+        for count in IMAGES
+    }
+    for body in ("dense", "conv"):
+        for latent in LATENTS:
+            times = per_image(body, latent, IMAGES[1])
+            numbers[f"growth {body} {latent}"] = spread(times), "µs an image"
+    for count in SAMPLES:
+        many = features(128, 0, count), features(128, 1, count)
+        times = [1e3 * seconds(lambda: frechet(*many)) for _ in range(REPEATS + 1)][1:]  # noqa: B023
+        numbers[f"growth samples {count}"] = spread(times), "ms"
+    return numbers
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    command = "python benchmarks/bench_growth.py --store"
+    main(__doc__, command, data.load("train").digest, measured)

@@ -1,0 +1,123 @@
+"""Many bad files, and the same training in many processes: what takes too long for every change."""
+
+import gzip
+import os
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vae_helpers import data
+from vae_helpers.data import DataError, from_csv, read_idx
+
+IDX_INPUTS, CSV_INPUTS = 100_000, 5_000
+
+
+def idx(array: np.ndarray) -> bytes:
+    header = b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.tobytes()
+
+
+def damaged(content: bytes, random: np.random.Generator) -> bytes:
+    """``content`` with up to three bytes flipped, or pieces removed, doubled or replaced."""
+    content = bytearray(content)
+    for _ in range(random.integers(1, 4)):
+        place, size = random.integers(len(content)), random.integers(1, 20)
+        match random.integers(5):
+            case 0:
+                content[place] ^= 1 << random.integers(8)
+            case 1:
+                del content[place : place + size]
+            case 2:
+                content[place:place] = content[place : place + size]
+            case 3:
+                content[place : place + size] = random.bytes(size)
+            case _:
+                del content[max(place, 1) :]
+    return bytes(content)
+
+
+def outcomes(read, path, inputs) -> dict[str, int]:
+    """How many of the files are read and how many refused; anything else is raised."""
+    counted = {"read": 0, "refused": 0}
+    for content in inputs:
+        path.write_bytes(content)
+        try:
+            read(path)
+        except DataError as error:
+            assert str(error).startswith(str(path))  # noqa: PT017
+            counted["refused"] += 1
+        else:
+            counted["read"] += 1
+    return counted
+
+
+@pytest.mark.fault(
+    "100,000 IDX files and 5,000 CSV files, damaged at random",
+    "each is read or refused by name; there is no other error",
+)
+def test_no_damage_makes_a_reader_crash(tmp_path):
+    random, some = np.random.default_rng(0), data.garments(3)
+    raw = idx(some.images[:, 0, :4, :4].numpy())
+    packed = gzip.compress(raw, mtime=0)
+    # Half of the damage is to the packed file, where it seldom gets past gzip; half is below it.
+    below = (gzip.compress(damaged(raw, random), 1) for _ in range(IDX_INPUTS // 2))
+    above = (damaged(packed, random) for _ in range(IDX_INPUTS // 2))
+    for inputs in (below, above):
+        found = outcomes(read_idx, tmp_path / "a.gz", inputs)
+        assert sum(found.values()) == IDX_INPUTS // 2
+        assert found["refused"] > IDX_INPUTS // 4
+    data.to_csv(some, tmp_path / "whole.csv")
+    content = (tmp_path / "whole.csv").read_bytes()
+    inputs = (damaged(content, random) for _ in range(CSV_INPUTS))
+    found = outcomes(from_csv, tmp_path / "a.csv", inputs)
+    assert sum(found.values()) == CSV_INPUTS
+    assert found["refused"] > CSV_INPUTS / 2
+
+
+TRAINING = """
+import sys
+
+import torch
+
+from vae_helpers.data import garments
+from vae_helpers.models import build_vae
+from vae_helpers.storage import digest_tensors
+from vae_helpers.training import evaluate, fit
+
+torch.set_num_threads(int(sys.argv[1]))
+data, digests = garments(500), []
+for body in ("dense", "conv"):
+    model = build_vae(body, 4)
+    fit(model, data, epochs=3, schedule="one-cycle", lr=4e-3, progress=False)
+    total = float(evaluate(model, data)["total"].double().mean())
+    print(digest_tensors(model.state_dict()), total)
+"""
+
+
+def trained(threads: int) -> list[tuple[str, float]]:
+    """Digest and loss of two trainings in a process of their own."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING, str(threads)],
+        env=os.environ | {"VAE_PROFILE": "smoke"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = (line.split() for line in done.stdout.splitlines())
+    return [(digest, float(total)) for digest, total in rows]
+
+
+@pytest.mark.fault(
+    "the same seed in other processes, and with another number of threads",
+    "the same bits in every process with as many threads; with another number of threads sums are "
+    "added in another order, and the loss moves by less than a hundredth of a nat",
+)
+def test_a_seed_decides_every_bit_but_for_the_number_of_threads():
+    one, again, two = trained(1), trained(1), trained(2)
+    assert one == again
+    assert two == trained(2)
+    for (_, few), (_, more) in zip(one, two, strict=True):
+        assert few == pytest.approx(more, abs=0.01)
