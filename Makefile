@@ -63,8 +63,8 @@ personalise: .venv/installed ## change author and repository everywhere: make pe
 clean: ## remove what was built; .venv and data stay
 	rm -rf _build
 
-# Where CI is set, as GitHub does, only files whose hashes are known are installed.
-REQUIREMENTS := $(if $(CI),--require-hashes -r requirements.lock,-c constraints.txt -r requirements.txt)
+# With LOCKED=1, as in .github/workflows, nothing is installed but files whose hashes are known.
+REQUIREMENTS := $(if $(LOCKED),--require-hashes -r requirements.lock,-c constraints.txt -r requirements.txt)
 
 # The stamp is written last, so an interrupted installation is simply continued.
 .venv/installed: requirements.txt constraints.txt requirements.lock pyproject.toml

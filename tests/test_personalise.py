@@ -18,6 +18,8 @@ from vae_helpers.book import BookError
 from vae_helpers.personalise import personalise, renamed
 from vae_helpers.settings import ROOT
 
+# What the Makefile's environment is made from.
+REQUIRED = ("requirements.txt", "constraints.txt", "requirements.lock", "pyproject.toml")
 NAMES = ["02_model", "16_results"]  # one that draws, and the one that cites the book
 AUTHORS = [
     "Žofie Ødegård",
@@ -213,7 +215,7 @@ def test_the_command_says_what_changed_and_what_is_left_to_do(root, monkeypatch,
     ],
 )
 def test_make_hands_names_over_as_they_were_typed(tmp_path, given, received):
-    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"):
+    for name in ("Makefile", *REQUIRED):
         shutil.copy(ROOT / name, tmp_path)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)

@@ -45,3 +45,18 @@ def test_package_citation_and_changelog_are_of_one_version(cited):
 def test_the_licence_holds_in_the_year_of_the_book(config):
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert f"Copyright (c) {config['copyright']} " in licence
+
+
+def test_the_lock_has_the_versions_the_book_was_made_with_and_hashes_for_all():
+    pinned = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    )
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.findall(r"^(\S+)==([^\s;]+)((?:.*\\\n)+.*)$", lock, re.MULTILINE)
+    locked = {name: (version, rest.count("--hash=sha256:")) for name, version, rest in entries}
+    assert len(locked) == len(re.findall(r"^\w", lock, re.MULTILINE))
+    assert min(count for _, count in locked.values()) >= 1
+    wanted = {re.sub("[-_.]+", "-", name).lower(): version for name, version in pinned.items()}
+    assert {name: version for name, (version, _) in locked.items() if name in wanted} == wanted
