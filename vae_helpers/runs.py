@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from vae_helpers import data, losses
 from vae_helpers.classifier import FashionResNet18, build_classifier, calibrate, classifier_loss
@@ -349,6 +348,8 @@ def recipe(run: Run) -> dict:
 
 def work(run: Run) -> int:
     """Floating-point operations that training the run takes: what to expect of its length."""
+    from torch.utils.flop_counter import FlopCounterMode  # brings a compiler along
+
     images, _ = training_images(run)
     with FlopCounterMode(display=False) as counted:
         terms = recipe(run)["loss"](build(run), *images[:2])
