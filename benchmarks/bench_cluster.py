@@ -25,7 +25,7 @@ REPEATS = 3
 TRAININGS = 4
 MODELS = (2, 4, 8)
 TRAINED = Run("benchmark", body="conv", latent=16, epochs=1)
-IMAGES = 12_800
+IMAGES = 3_200
 TASKS = 10_000
 SIMULATED = {8: 0.02, 64: 0.2}  # workers → mean seconds a task sleeps
 
@@ -60,7 +60,11 @@ def simulated(workers: int, mean: float) -> tuple[float, float]:
     lengths = [mean * some.uniform(0.5, 1.5) for _ in range(TASKS)]
     with (
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=False,
+            memory_limit=0,  # all of them are one process, whose memory each takes for its own
+            dashboard_address=None,
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -14,7 +14,7 @@ from vae_helpers import data, runs
 from vae_helpers.metrics.frechet import frechet
 from vae_helpers.metrics.likelihood import importance_bound
 
-REPEATS = 5
+REPEATS = 15
 SAMPLES = 10_000
 FEATURES = (64, 128, 256, 512, 1_024)
 BOUNDED = ("dense2", "dense10", "conv16", "residual32")

@@ -391,3 +391,14 @@ def test_each_test_of_a_fault_is_a_row_that_leads_to_it(root):
     (root / "tests" / "test_disk.py").unlink()
     with pytest.raises(BookError, match="no test is marked"):
         page(root, "<!-- faults -->")
+
+
+def test_every_benchmark_s_number_is_on_the_performance_page():
+    shown = set(pages.STORED.findall((ROOT / "performance.md").read_text(encoding="utf-8")))
+    keys = {key for _, key, _ in shown}
+    stored = json.loads((ROOT / "assets" / "results" / "performance.json").read_text("utf-8"))
+    assert {key for key in keys if key.startswith("performance/")} == set(stored)
+    commands = {one["command"].split()[1] for one in stored.values()}
+    scripts = {f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("bench_*.py")}
+    elsewhere = ("loading", "training")  # beside the chapters that show their numbers
+    assert scripts - commands <= {f"benchmarks/bench_{one}.py" for one in (*elsewhere, "cluster")}

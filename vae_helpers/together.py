@@ -155,11 +155,12 @@ def each(client: "Client", tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
                 bar.set_description(", ".join(said), refresh=False)
 
         client.subscribe_topic(topic, lambda event: told(*event[1]))
-        futures = {
+        longest_first = sorted(tasks, key=lambda task: task.work, reverse=True)
+        futures = {  # keys of one group: the scheduler then hands tasks out as workers ask for them
             client.submit(
-                _call, task.call, task.name, topic, key=f"{task.name}-{topic}", priority=task.work
+                _call, task.call, task.name, topic, key=(topic, number), priority=task.work
             ): task
-            for task in sorted(tasks, key=lambda task: task.work, reverse=True)
+            for number, task in enumerate(longest_first)
         }
         try:
             for future in as_completed(futures, loop=client.loop):
