@@ -366,7 +366,7 @@ def page(root, text, name="performance.md"):
 
 
 def test_a_stored_number_comes_with_its_error_unit_and_count(root):
-    assert page(root, "<!-- speed/ratio .1f -->.") == "12.3 ± 0.6\u00a0× (n = 3)."
+    assert page(root, "<!-- speed/ratio .1f -->.") == "12.3 ± 0.6\u00a0× (n\u00a0=\u00a03)."
     assert page(root, "<!-- speed/film rate .0f -->") == "80\u00a0frames/s"
     said = page(root, "<!-- made speed/film rate -->")
     assert said == "*By `crank`, on Difference Engine, with PyTorch 2.0.*"

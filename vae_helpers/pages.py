@@ -494,7 +494,7 @@ def _stored(results: Path, made: str | None, key: str, spec: str | None) -> str:
         torch = one["versions"]["torch"]
         return f"*By `{one['command']}`, on {one['hardware']}, with PyTorch {torch}.*"
     error = "" if one["error"] is None else f" ± {one['error']:{spec}}"
-    count = f" (n = {one['n']:,})" if one["n"] else ""
+    count = f" (n\u00a0=\u00a0{one['n']:,})" if one["n"] else ""
     return f"{one['value']:{spec}}{error}\u00a0{UNITS.get(one['unit'], one['unit'])}{count}"
 
 
