@@ -7,13 +7,13 @@ side by side get twice as much done: here every core has a worker of one thread.
 import logging
 import os
 import sys
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -134,40 +134,43 @@ def each(client: "Client", tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
     A task whose worker is lost is given to another one. Raises what a task raises, and ClusterError
     where four workers were lost over a task, or the cluster itself; the other tasks are cancelled.
     """
-    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed import CancelledError, KilledWorker
 
     topic = f"shares-{uuid.uuid4().hex}"
-    left, running, lock = {task.name: task.work for task in tasks}, {}, threading.Lock()
+    # Shares, and futures that are done. Ctrl-C may interrupt who waits for them and does no harm: in
+    # Dask's own ``as_completed`` it could leave a lock held that the client needs to close.
+    news: SimpleQueue = SimpleQueue()
+    client.subscribe_topic(topic, lambda event: news.put(tuple(event[1])))
+    longest_first = sorted(tasks, key=lambda task: task.work, reverse=True)
+    futures = {  # keys of one group: the scheduler then hands tasks out as workers ask for them
+        client.submit(
+            _call, task.call, task.name, topic, key=(topic, number), priority=task.work
+        ): task
+        for number, task in enumerate(longest_first)
+    }
+    for future in futures:
+        future.add_done_callback(news.put)
+    left, running = {task.name: task.work for task in tasks}, {}
     pace = 0.5 if sys.stderr.isatty() else 30  # where no one watches, a bar is a log
     with tqdm(
         total=sum(left.values()), mininterval=pace, bar_format=BAR, dynamic_ncols=True, smoothing=0
     ) as bar:
-
-        def told(name: str, share: float) -> None:
-            with lock:  # called here, and by the client's own thread
-                if name not in left:  # of a task that has ended meanwhile
-                    return
+        try:
+            while left:
+                one = news.get()
+                task = futures.get(one)
+                name, share = (task.name, 1.0) if task else one
+                result = one.result() if task else None
+                if name not in left:  # news of a task that is older than its end
+                    continue
                 bar.update(left[name] * (share - running.get(name, 0.0)))
                 running[name] = share
-                if share == 1:
+                if task:
                     del left[name], running[name]
-                said = (f"{one} {part:.0%}" for one, part in running.items())
+                said = (f"{other} {part:.0%}" for other, part in running.items())
                 bar.set_description(", ".join(said), refresh=False)
-
-        client.subscribe_topic(topic, lambda event: told(*event[1]))
-        longest_first = sorted(tasks, key=lambda task: task.work, reverse=True)
-        futures = {  # keys of one group: the scheduler then hands tasks out as workers ask for them
-            client.submit(
-                _call, task.call, task.name, topic, key=(topic, number), priority=task.work
-            ): task
-            for number, task in enumerate(longest_first)
-        }
-        try:
-            for future in as_completed(futures, loop=client.loop):
-                task = futures[future]
-                result = future.result()
-                told(task.name, 1.0)
-                yield task, result
+                if task:
+                    yield task, result
         except KilledWorker as error:
             raise ClusterError(
                 f"{task.name}: every worker that took it on was killed (out of memory?); call "
