@@ -137,7 +137,7 @@ def each(client: "Client", tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
     from distributed import CancelledError, KilledWorker
 
     topic = f"shares-{uuid.uuid4().hex}"
-    # Shares, and futures that are done. Ctrl-C may interrupt who waits for them and does no harm: in
+    # Shares, and futures that are done. Ctrl-C may interrupt who waits here and does no harm: in
     # Dask's own ``as_completed`` it could leave a lock held that the client needs to close.
     news: SimpleQueue = SimpleQueue()
     client.subscribe_topic(topic, lambda event: news.put(tuple(event[1])))
