@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from vae_helpers import together
 from vae_helpers.files import read_rows
 from vae_helpers.storage import load_tensors
 
@@ -349,3 +350,20 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("no Dask scheduler answers at tcp://127.0.0.1:9")
     assert "Traceback" not in done.stderr
+
+
+def test_memory_that_a_step_frees_is_there_for_the_next_one():
+    def page_faults() -> int:
+        import resource
+
+        import torch
+
+        def faults() -> int:
+            before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+            torch.ones(2**24)  # 64 MiB, freed at once
+            return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+        return [faults() for _ in range(50)][-1]  # the first ones find gaps too small for them
+
+    with together.cluster(workers=1) as client:
+        assert client.submit(page_faults).result(PATIENCE) < 100  # and not one for each page

@@ -221,7 +221,14 @@ def _deep_conv(latent: int, variational: bool, classes: int) -> tuple[Encoder, n
 
 
 def _spread(inputs: int) -> list[nn.Module]:
-    return [nn.Linear(inputs, 64 * 7 * 7), nn.Unflatten(1, (64, 7, 7)), nn.ReLU()]
+    return [nn.Linear(inputs, 64 * 7 * 7), Unflatten(1, (64, 7, 7)), nn.ReLU()]
+
+
+class Unflatten(nn.Unflatten):
+    """PyTorch's, with the channels of a pixel side by side in memory: convolutions want them so."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features).contiguous(memory_format=torch.channels_last)
 
 
 def _down(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:
