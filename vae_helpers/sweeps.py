@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 COMMAND = "python -m vae_helpers sweep"
 SEEDS = (0, 1, 2)
-FIVE = (0, 1, 2, 3, 4)
 NEIGHBOURS = 10_000  # training codes that a test image's neighbours are looked for in
 DENSE = {"body": "dense", **ONE_CYCLE}
 LATENT_SIZES = (2, 4, 8, 16, 32, 64)
@@ -394,11 +393,10 @@ def _seeds() -> tuple[int, ...]:
     return SEEDS[:2] if settings().smoke else SEEDS
 
 
-def _grid(name: str, values, seeds: Sequence[int] = SEEDS) -> list[dict]:
+def _grid(name: str, values) -> list[dict]:
     values = list(values)
-    if settings().smoke:
-        values, seeds = values[:: len(values) - 1], seeds[:2]  # the first and the last value
-    return [{name: value, "seed": seed} for value in values for seed in seeds]
+    some = values[:: len(values) - 1] if settings().smoke else values  # the first and the last
+    return [{name: value, "seed": seed} for value in some for seed in _seeds()]
 
 
 def _sweep(name: str, configurations, run, row=learned, judged: bool = True) -> Table:
@@ -508,12 +506,12 @@ TABLES = {
     for table in (
         _sweep(
             "latent-sizes",
-            lambda: _grid("latent", LATENT_SIZES, FIVE),
+            lambda: _grid("latent", LATENT_SIZES),
             lambda latent, seed: Run("latent-sizes", **DENSE, latent=latent, epochs=10, seed=seed),
         ),
         _sweep(
             "betas",
-            lambda: _grid("beta", BETAS, FIVE),
+            lambda: _grid("beta", BETAS),
             lambda beta, seed: Run("betas", **DENSE, latent=10, epochs=10, beta=beta, seed=seed),
         ),
         Table(
@@ -526,7 +524,7 @@ TABLES = {
         ),
         _sweep(
             "training-sizes",
-            lambda: _grid("images", TRAINING_SIZES, FIVE),
+            lambda: _grid("images", TRAINING_SIZES),
             lambda images, seed: Run(
                 "training-sizes",
                 **DENSE,
@@ -566,7 +564,7 @@ TABLES = {
                 {"labels": labels, "samples": samples, "seed": seed}
                 for labels in SHARES
                 for samples in ("without", "with")
-                for seed in (_seeds() if settings().smoke else FIVE)
+                for seed in (_seeds() if settings().smoke else range(5))
             ],
             runs=lambda configuration: ("classifier",) * (configuration["samples"] == "with"),
             trains=lambda configuration: (
