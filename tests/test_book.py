@@ -294,15 +294,15 @@ def test_tables_that_do_not_exist_are_refused_with_those_that_do(capsys):
     assert "choose from models" in capsys.readouterr().err
 
 
-def test_the_last_chapter_is_executed_after_those_that_record(project, monkeypatch):
+def test_a_chapter_that_collects_is_executed_after_those_that_record(project, monkeypatch):
     first, second = (project / "chapters" / f"{name}.md" for name in ("01_first", "02_second"))
-    slow = "import time, pathlib\ntime.sleep(2)\npathlib.Path('noted').write_text('first')\n"
-    first.write_text(HEAD + f"# First\n\n```{{code-cell}} ipython3\n{slow}```\n")
-    read = "import pathlib\nprint(pathlib.Path('noted').read_text())\n"
-    second.write_text(HEAD + f"# Second\n\n```{{code-cell}} ipython3\n{read}```\n")
+    read = "import pathlib\nprint(pathlib.Path('noted').read_text())  # no results.collected()\n"
+    first.write_text(HEAD + f"# First\n\n```{{code-cell}} ipython3\n{read}```\n")
+    slow = "import time, pathlib\ntime.sleep(2)\npathlib.Path('noted').write_text('recorded')\n"
+    second.write_text(HEAD + f"# Second\n\n```{{code-cell}} ipython3\n{slow}```\n")
     monkeypatch.setattr(book, "_missing_data", lambda: None)
     book.refresh(root=project)
-    assert "first" in second.with_suffix(".ipynb").read_text()
-    first.write_text(first.read_text().replace("'first'", "'changed'"))
-    book.refresh(["01_first"], root=project)  # and the last one with it
-    assert "changed" in second.with_suffix(".ipynb").read_text()
+    assert "recorded" in first.with_suffix(".ipynb").read_text()
+    second.write_text(second.read_text().replace("'recorded'", "'changed'"))
+    book.refresh(["02_second"], root=project)  # and the one that collects with it
+    assert "changed" in first.with_suffix(".ipynb").read_text()

@@ -19,6 +19,7 @@ from matplotlib.transforms import Bbox
 
 from vae_helpers import eda, figures, losses, runs
 from vae_helpers.data import FASHION_CLASSES, garments
+from vae_helpers.metrics.differences import Difference
 from vae_helpers.results import Estimate
 from vae_helpers.training import History
 
@@ -330,6 +331,23 @@ FIGURES = {
     "curves_by_setting of nine settings": lambda: curves_by_setting(
         (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100), 1
     ),
+    "spreads": lambda: figures.spreads(
+        {
+            label: {
+                name: [scale * (at + 2 + step) for step in (0, -0.5, 0.2, 0.9, -1)]
+                for at, name in enumerate(("dense2-beta-0.5", "conv16-one-cycle", "residual32"))
+            }
+            for label, scale in (("−ELBO, nats", 1.0), ("Fréchet distance", 10.0))
+        }
+    ),
+    "intervals": lambda: figures.intervals(
+        {
+            f"conv16-one-cycle − dense{at}": Difference(at - 4.0, at - 5.0, at - 3.0, 0.01)
+            for at in range(15)
+        },
+        {f"conv16-one-cycle − dense{at}": at != 4 for at in range(15)},
+        "difference of −ELBO, nats",
+    ),
     "kl_spectra": lambda: figures.kl_spectra(
         {f"β = {beta:g}": torch.linspace(3, 0.2, 10) / beta for beta in (0.5, 1, 4)}
     ),
@@ -601,6 +619,17 @@ def test_the_longest_bar_stands_first():
     by_class = {"a": Estimate(1.0, 0.1), "b": Estimate(3.0, 0.1), "c": Estimate(2.0, 0.1)}
     ax = figures.class_bars(by_class, "x").axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "c", "a"]
+
+
+def test_an_interval_that_does_not_survive_is_drawn_hollow():
+    found = {"sure": Difference(2.0, 1.0, 3.0, 0.01), "unsure": Difference(0.5, -1.0, 2.0, 0.4)}
+    drawn = figures.intervals(found, {"sure": True, "unsure": False}, "nats").axes[0]
+    points = [line for line in drawn.lines if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() == "white" for line in points] == [False, True]
+    assert [tuple(line.get_xdata()) for line in drawn.lines if len(line.get_xdata()) == 2][:2] == [
+        (1.0, 3.0),
+        (-1.0, 2.0),
+    ]
 
 
 def test_the_line_of_sizes_meets_the_limit_at_infinity():

@@ -15,6 +15,8 @@ from vae_helpers.runs import Run
 from vae_helpers.settings import Settings
 from vae_helpers.training import History
 
+FIVE_SEEDS = ("augmentation", "betas", "latent-sizes", "seeds", "training-sizes")
+
 
 def test_every_configuration_is_another_training():
     for name, table in sweeps.TABLES.items():
@@ -26,7 +28,7 @@ def test_every_configuration_is_another_training():
 
 
 @pytest.mark.parametrize("name", sweeps.TABLES)
-def test_every_number_that_is_compared_has_three_seeds(name):
+def test_every_number_that_is_compared_has_three_seeds_or_five(name):
     configurations = list(sweeps.TABLES[name].configurations())
     if name == "budgets":  # a report's budget, not a comparison of ours
         assert len(configurations) == 1
@@ -35,7 +37,7 @@ def test_every_number_that_is_compared_has_three_seeds(name):
     for one in configurations:
         rest = tuple((key, value) for key, value in one.items() if key != "seed")
         settings.setdefault(rest, set()).add(one["seed"])
-    deterministic, wanted = (("codes", "PCA"),), 5 if name == "augmentation" else 3
+    deterministic, wanted = (("codes", "PCA"),), 5 if name in FIVE_SEEDS else 3
     assert all(len(seeds) == wanted for rest, seeds in settings.items() if rest != deterministic)
 
 
@@ -58,6 +60,42 @@ def test_a_row_tells_what_was_learned(quick):
     assert 0 <= row["active"] <= 4
     assert row["frechet"] > 0
     assert table.runs({"latent": 4, "seed": 0}) == ("classifier",)
+
+
+def test_a_run_of_the_book_is_repeated_from_other_seeds_but_not_from_its_own(quick, monkeypatch):
+    table = sweeps.TABLES["seeds"]
+    trainings = []
+    train = sweeps.train
+    monkeypatch.setattr(sweeps, "train", lambda run: trainings.append(run.seed) or train(run))
+    own, other = (table.row(run="dense2", seed=seed) for seed in (42, 0))
+    assert trainings == [0]
+    assert own["elbo"] == pytest.approx(
+        sweeps.scores(runs.trained("dense2").model, runs.find_run("dense2"))["elbo"]
+    )
+    assert own.keys() == other.keys()
+    assert own["elbo"] != other["elbo"]
+    assert all(row["bound"] > 0 for row in (own, other))
+    assert all(0 <= row[what] <= 1 for row in (own, other) for what in ("blind", "sighted"))
+    assert table.runs({"run": "dense2", "seed": 42}) == ("dense2", "classifier")
+    assert table.runs({"run": "dense2", "seed": 0}) == ("classifier",)
+    assert table.runs({"run": "mnist-dense2", "seed": 0}) == ()
+
+
+def test_what_needs_no_labels_is_not_asked_of_a_conditional_model(quick):
+    row = sweeps.repeated("conditional2", 0)
+    assert "frechet" in row
+    assert not {"bound", "blind", "sighted"} & row.keys()
+
+
+def test_few_training_images_are_seen_as_often_as_takes_as_many_steps():
+    table = sweeps.TABLES["training-sizes"]
+    steps = {
+        images: -(-images // run.batch_size) * run.epochs
+        for images in sweeps.TRAINING_SIZES
+        for run in [table.trains({"images": images, "seed": 0})]
+    }
+    assert steps[60_000] == 4_690
+    assert all(found == pytest.approx(4_690, rel=0.02) for found in steps.values())
 
 
 def test_digits_are_not_shown_to_the_judge_of_garments(quick):

@@ -31,6 +31,7 @@ from vae_helpers.settings import ROOT, settings
 
 CELL_TIMEOUT = 7200  # seconds; a cell may train a model, but a hang must end
 PICTURES = {".gif", ".png", ".jpg", ".svg"}
+COLLECTS = "results.collected()"  # in the source of a chapter that shows what others stored
 TEXTS = {".md", ".ipynb", ".yml", ".bib"}  # where the repository's name is substituted
 # No versions here: the same source must give the same notebook on every machine.
 METADATA = {
@@ -67,7 +68,7 @@ def book(profile: str = "full", root: Path = ROOT) -> Path:
 def refresh(names: Sequence[str] = (), root: Path = ROOT) -> None:
     """Execute all chapters (or the named ones) anew, recording their numbers, into ``chapters/``.
 
-    The last chapter, which collects the numbers of the others, follows whenever they change.
+    The chapter that collects the numbers of the others follows whenever they change.
     Raises BookError for an unknown name, a missing dataset, or a chapter that raises; then
     nothing in ``chapters/`` changes.
     """
@@ -76,12 +77,12 @@ def refresh(names: Sequence[str] = (), root: Path = ROOT) -> None:
         raise BookError(f"no chapter {sorted(unknown)}; there are {[s.stem for s in sources]}")
     if missing := _missing_data():
         raise BookError(f"{missing}\nOutputs are only ever stored from the full profile.")
-    *others, last = sources
-    others = [source for source in others if not names or source.stem in names]
+    collecting = [one for one in sources if COLLECTS in one.read_text(encoding="utf-8")]
+    others = [one for one in sources if one not in collecting and (not names or one.stem in names)]
     executed = root / "_build" / "executed" / "full"
-    for some in filter(None, (others, [last])):
+    for some in filter(None, (others, collecting)):
         execute(some, executed, {"VAE_PROFILE": "full", "VAE_RECORD": "1"}, _jobs(some))
-    sources = [*others, last]
+    sources = [*others, *collecting]
     # Taken after the recording, which changed what chapters depend on.
     digests = _digests(root, sources, "full")
     for source in sources:

@@ -18,6 +18,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
+from vae_helpers.metrics.differences import Difference
 from vae_helpers.results import Estimate
 from vae_helpers.training import SCHEDULES, History
 
@@ -799,6 +800,43 @@ def curves_by_setting(
     if len(next(iter(panels.values()))) > 1:
         handles = axes[0, 0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside upper center", ncols=4)
+    return figure
+
+
+def spreads(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """How far each value is from its row's mean: panel → row → values, first one a ring.
+
+    Grey bars reach one standard deviation to either side.
+    """
+    rows = list(next(iter(panels.values())))
+    figure, axes = _axes(1, len(panels), height=0.9 + 0.3 * len(rows), sharey=True)
+    for ax, (label, by_row) in zip(axes[0], panels.items(), strict=True):
+        for at, values in enumerate(np.asarray(by_row[row]) for row in rows):
+            off, spread = values - values.mean(), values.std(ddof=1)
+            ax.barh(at, 2 * spread, left=-spread, height=0.5, color="0.85")
+            ax.plot(off[1:], np.full(len(off) - 1, at), "o", ms=5, color=COLORS[0], alpha=0.8)
+            ax.plot(off[0], at, "o", ms=7, mfc="none", mew=1.5, color=COLORS[3])
+        ax.axvline(0, color="0.4", lw=1)
+        ax.set(xlabel=label, yticks=range(len(rows)), ylim=(len(rows) - 0.4, -0.6))
+        ax.set_yticklabels(rows)
+        ax.grid(axis="y", visible=False)
+    return figure
+
+
+def intervals(
+    differences: Mapping[str, Difference], survives: Mapping[str, bool], xlabel: str
+) -> Figure:
+    """A difference with its interval a row, and a line at none; filled markers are survivors."""
+    figure, axes = _axes(1, 1, height=0.9 + 0.26 * len(differences))
+    ax = axes[0, 0]
+    for at, (name, one) in enumerate(differences.items()):
+        color = COLORS[0] if survives[name] else COLORS[3]
+        ax.plot([one.low, one.high], [at, at], "-", color=color, lw=2)
+        ax.plot(one.value, at, "o", color=color, mfc=color if survives[name] else "white", mew=1.5)
+    ax.axvline(0, color="0.4", lw=1)
+    ax.set(xlabel=xlabel, yticks=range(len(differences)), ylim=(len(differences) - 0.4, -0.6))
+    ax.set_yticklabels(differences)
+    ax.grid(axis="y", visible=False)
     return figure
 
 

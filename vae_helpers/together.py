@@ -96,7 +96,9 @@ def _own(count: int | None):
     # Its dashboard is this machine's alone: whoever sees it can run code.
     scheduler = LOCAL | {"dashboard_address": "127.0.0.1:8787"}
     environment = "distributed.nanny.pre-spawn-environ"
-    with dask.config.set({environment: dask.config.get(environment) | KEEP_MEMORY}):
+    how = {environment: dask.config.get(environment) | KEEP_MEMORY}
+    # Nor is a worker looked at a hundred times a second.
+    with dask.config.set(how | {"distributed.worker.profile.enabled": False}):
         return SpecCluster(
             workers(count), {"cls": Scheduler, "options": scheduler}, silence_logs=logging.WARN
         )

@@ -1,0 +1,114 @@
+"""Which differences are more than chance: between trainings from several seeds, or image by image.
+
+Values are samples of one number each, say the −ELBO of five trainings. Differences are a − b.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+LEVEL = 0.05  # the share of true null hypotheses that may be rejected, and 1 − the confidence
+POWER = 0.8  # the share of experiments that should find what is there
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of means, its 95 % confidence interval, and the p-value of there being none.
+
+    p: two-sided.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+def welch(a: "ArrayLike", b: "ArrayLike") -> Difference:
+    """The difference of two independent samples, ``(n,)`` and ``(m,)``, whose spreads may differ.
+
+    Welch 1947. Raises ValueError for fewer than two values of either, NaN, or no spread at all.
+    """
+    from scipy.stats import ttest_ind
+
+    a, b = _sample(a), _sample(b)
+    if not (a.std() or b.std()):
+        raise ValueError("values without any spread say nothing of chance; give other seeds")
+    return _difference(a.mean() - b.mean(), ttest_ind(a, b, equal_var=False))
+
+
+def paired(a: "ArrayLike", b: "ArrayLike") -> Difference:
+    """The difference of two samples ``(n,)`` whose n-th values belong together, as of one image.
+
+    Student's t of the n differences, from which all that the pairs share has gone. Raises
+    ValueError for fewer than two pairs, samples of two lengths, NaN, or differences that are all
+    the same.
+    """
+    from scipy.stats import ttest_rel
+
+    a, b = _sample(a), _sample(b)
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} values and {len(b)} do not make pairs")
+    if not (a - b).std():
+        raise ValueError("differences without any spread say nothing of chance; give other pairs")
+    return _difference((a - b).mean(), ttest_rel(a, b))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values adjusted for how many there are, in the order given.
+
+    Rejecting those below a level keeps the probability of even one false rejection below it,
+    however the tests depend on each other (Holm 1979). Raises ValueError outside [0, 1].
+    """
+    if not all(0 <= one <= 1 for one in p):
+        raise ValueError(f"{list(p)}: p-values lie between 0 and 1")
+    adjusted, most = [0.0] * len(p), 0.0
+    for rank, index in enumerate(np.argsort(p, kind="stable")):
+        most = max(most, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = most
+    return adjusted
+
+
+def surviving(differences: Mapping[str, Difference]) -> dict[str, bool]:
+    """Which of those differences stay below the 5 % of ``LEVEL`` after ``holm``."""
+    adjusted = holm([one.p for one in differences.values()])
+    return {name: p < LEVEL for name, p in zip(differences, adjusted, strict=True)}
+
+
+def detectable(spread: float, n: int) -> float:
+    """The smallest difference that two samples of n would show in four of five experiments.
+
+    spread: the standard deviation that both have. Of a two-sided t-test at 5 %, by the noncentral
+    t-distribution. Raises ValueError for n < 2.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import nct, t
+
+    if n < 2:
+        raise ValueError(f"{n} values a sample; a spread takes two")
+    freedom, needed = 2 * n - 2, float(t.isf(LEVEL / 2, 2 * n - 2))
+    effect = brentq(lambda effect: nct.sf(needed, freedom, effect) - POWER, 0, 100)
+    return spread * effect * math.sqrt(2 / n)
+
+
+def _sample(values: "ArrayLike") -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64).ravel()
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values; a spread takes two")
+    if not np.isfinite(values).all():
+        raise ValueError("values hold NaN or infinity; look at the runs they come from")
+    return values
+
+
+def _difference(value: float, test) -> Difference:
+    interval = test.confidence_interval(1 - LEVEL)
+    return Difference(float(value), float(interval.low), float(interval.high), float(test.pvalue))
