@@ -3,8 +3,8 @@
 python benchmarks/bench_cluster.py [--store]
 
 The efficiency is that of trainings on this machine. Larger clusters are simulated: ten thousand
-tasks that only sleep, on workers that are threads of one process, so that all that is measured is
-the scheduler's own work.
+tasks that only sleep, on workers that are threads of one process: the time beyond their sleep is
+the scheduler's work and theirs, which share an interpreter.
 """
 
 import random

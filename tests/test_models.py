@@ -343,3 +343,21 @@ def test_an_unconditional_model_does_not_look_at_labels():
     with torch.inference_mode():
         a, b = (model.encode(images, labels)[0] for labels in (None, torch.tensor([1, 2, 3])))
     assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("body", ["conv", "deep-conv"])
+def test_features_lie_as_convolutions_want_them_and_so_do_their_gradients(body):
+    model = build_vae(body, 2).to(memory_format=torch.channels_last)
+    seen = []
+
+    def keep(_, __, output):
+        if output.dim() == 4 and output.shape[1] > 1:
+            output.register_hook(lambda gradient: seen.append(gradient))
+            seen.append(output)
+
+    for layer in model.decoder:
+        if not isinstance(layer, torch.nn.ReLU):  # which may overwrite what it is given
+            layer.register_forward_hook(keep)
+    model.decode(torch.randn(4, 2)).sum().backward()
+    assert len(seen) > 4
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in seen)

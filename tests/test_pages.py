@@ -401,4 +401,4 @@ def test_every_benchmark_s_number_is_on_the_performance_page():
     commands = {one["command"].split()[1] for one in stored.values()}
     scripts = {f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("bench_*.py")}
     elsewhere = ("loading", "training")  # beside the chapters that show their numbers
-    assert scripts - commands <= {f"benchmarks/bench_{one}.py" for one in (*elsewhere, "cluster")}
+    assert scripts - commands == {f"benchmarks/bench_{one}.py" for one in elsewhere}

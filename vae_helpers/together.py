@@ -1,7 +1,7 @@
 """Work side by side, on the workers of a Dask cluster: this machine's own, or any other.
 
 Two threads train the book's small networks 1.1 to 1.5 times as fast as one does, two trainings
-side by side get twice as much done: here every core has a worker of one thread.
+side by side get 1.6 times as much done: here every core has a worker of one thread.
 """
 
 import logging
@@ -31,7 +31,7 @@ LOCAL = {"host": "127.0.0.1"}
 ANSWERS_WITHIN = "10s"  # of a scheduler that is there
 BAR = "{desc} |{bar}| {percentage:.1f} % [{elapsed}<{remaining}]"
 # Memory that a training step frees is what the next one needs. glibc, still more so as Dask sets it
-# up, gives it back to the system, and a convolutional step takes 1.5 times as long.
+# up, gives it back to the system, and a convolutional step takes half as long again.
 KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": 2**30,  # bytes
     "MALLOC_MMAP_MAX_": 0,
@@ -97,7 +97,7 @@ def _own(count: int | None):
     scheduler = LOCAL | {"dashboard_address": "127.0.0.1:8787"}
     environment = "distributed.nanny.pre-spawn-environ"
     how = {environment: dask.config.get(environment) | KEEP_MEMORY}
-    # Nor is a worker looked at a hundred times a second.
+    # Nor is every worker's call stack looked at a hundred times a second.
     with dask.config.set(how | {"distributed.worker.profile.enabled": False}):
         return SpecCluster(
             workers(count), {"cls": Scheduler, "options": scheduler}, silence_logs=logging.WARN
