@@ -204,18 +204,18 @@ def _conv(latent: int, variational: bool, classes: int) -> tuple[Encoder, nn.Mod
 
 def _deep_conv(latent: int, variational: bool, classes: int) -> tuple[Encoder, nn.Module]:
     encoder = nn.Sequential(
-        *_down(1, 32, stride=1),  # (B, 32, 28, 28)
-        *_down(32, 64, stride=2),  # (B, 64, 14, 14)
-        *_down(64, 64, stride=2),  # (B, 64, 7, 7)
+        *_down(1, 32, stride=2),  # (B, 32, 14, 14)
+        *_down(32, 64, stride=2),  # (B, 64, 7, 7)
+        *_down(64, 64, stride=1),
         *_down(64, 64, stride=1),
         nn.Flatten(),
     )
     decoder = nn.Sequential(
         *_spread(latent + classes),  # (B, 64, 7, 7)
         *_down(64, 64, stride=1),
-        *_up(64, 64),  # (B, 64, 14, 14)
-        *_up(64, 32),  # (B, 32, 28, 28)
-        nn.Conv2d(32, 1, kernel_size=3, padding=1),
+        *_down(64, 64, stride=1),
+        *_up(64, 32),  # (B, 32, 14, 14)
+        nn.ConvTranspose2d(32, 1, kernel_size=4, stride=2, padding=1),
     )
     return Encoder(encoder, 64 * 7 * 7, latent, variational, classes), decoder
 
