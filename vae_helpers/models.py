@@ -3,6 +3,8 @@
 The model knows no loss. Its decoder returns logits; only ``generate`` turns them into pixels.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -188,36 +190,24 @@ class ResidualLayers(nn.Module):
         return features + self.layers(features)
 
 
-def _conv(latent: int, variational: bool, classes: int) -> tuple[Encoder, nn.Module]:
+def _conv(latent: int, variational: bool, classes: int, more: int = 0) -> tuple[Encoder, nn.Module]:
     encoder = nn.Sequential(
         *_down(1, 32, stride=2),  # (B, 32, 14, 14)
         *_down(32, 64, stride=2),  # (B, 64, 7, 7)
+        *_deeper(more),
         nn.Flatten(),
     )
     decoder = nn.Sequential(
         *_spread(latent + classes),  # (B, 64, 7, 7)
+        *_deeper(more),
         *_up(64, 32),  # (B, 32, 14, 14)
         nn.ConvTranspose2d(32, 1, kernel_size=4, stride=2, padding=1),
     )
     return Encoder(encoder, 64 * 7 * 7, latent, variational, classes), decoder
 
 
-def _deep_conv(latent: int, variational: bool, classes: int) -> tuple[Encoder, nn.Module]:
-    encoder = nn.Sequential(
-        *_down(1, 32, stride=2),  # (B, 32, 14, 14)
-        *_down(32, 64, stride=2),  # (B, 64, 7, 7)
-        *_down(64, 64, stride=1),
-        *_down(64, 64, stride=1),
-        nn.Flatten(),
-    )
-    decoder = nn.Sequential(
-        *_spread(latent + classes),  # (B, 64, 7, 7)
-        *_down(64, 64, stride=1),
-        *_down(64, 64, stride=1),
-        *_up(64, 32),  # (B, 32, 14, 14)
-        nn.ConvTranspose2d(32, 1, kernel_size=4, stride=2, padding=1),
-    )
-    return Encoder(encoder, 64 * 7 * 7, latent, variational, classes), decoder
+def _deeper(more: int) -> list[nn.Module]:
+    return [layer for _ in range(more) for layer in _down(64, 64, stride=1)]
 
 
 def _spread(inputs: int) -> list[nn.Module]:
@@ -248,7 +238,12 @@ def _up(channels_in: int, channels_out: int) -> list[nn.Module]:
     ]
 
 
-BODIES = {"conv": _conv, "dense": _dense, "deep-conv": _deep_conv, "residual": _residual}
+BODIES = {
+    "conv": _conv,
+    "dense": _dense,
+    "deep-conv": partial(_conv, more=2),
+    "residual": _residual,
+}
 
 
 def layer_table(model: VAE, images: Tensor) -> list[tuple[str, str, str, int]]:
