@@ -16,6 +16,16 @@ import pytest
 from vae_helpers import book
 from vae_helpers.settings import ROOT
 
+SHARED = ("site", "once", "rows")  # what takes long to make and serves many tests
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist asks for the groups
+def pytest_collection_modifyitems(items):
+    """Keep those that share it in one of several processes."""
+    for item in items:
+        for name in set(SHARED) & set(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(name))
+
 
 @pytest.fixture(scope="session")
 def site() -> Path:

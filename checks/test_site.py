@@ -12,6 +12,7 @@ from vae_helpers import one_page, report
 
 HERE = "https://book.example/sub/"  # where the site is imagined while its links are followed
 MEGABYTE = 1_000_000
+PATIENCE = 120_000  # milliseconds that a page may take beside other checks
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +156,8 @@ def axe() -> str:
 def visits(browser, address, pages, axe) -> dict[tuple[str, str], Visit]:
     """Every page in every guise, answers unfolded, scrolled to its end and examined by axe."""
     contexts = {guise: browser.new_context(**how) for guise, how in GUISES.items()}
+    for context in contexts.values():
+        context.set_default_timeout(PATIENCE)
     made = {}
     for name in pages:
         open_pages = {}

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -57,12 +58,16 @@ def settings() -> Settings:
     profile = env.get("VAE_PROFILE", "full")
     if profile not in PROFILES:
         raise ValueError(f"VAE_PROFILE is {profile!r}; choose one of {', '.join(PROFILES)}")
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     return Settings(
         profile=profile,
         data_dir=Path(env["VAE_DATA_DIR"]) if env.get("VAE_DATA_DIR") else None,
-        author=env.get("VAE_AUTHOR") or config["author"],
+        author=env.get("VAE_AUTHOR") or _author((ROOT / "_config.yml").read_text(encoding="utf-8")),
         device=env.get("VAE_DEVICE") or None,
         retrain=env.get("VAE_RETRAIN") == "1",
         record=env.get("VAE_RECORD") == "1",
     )
+
+
+@lru_cache(maxsize=1)  # reading YAML takes milliseconds, and settings are asked for everywhere
+def _author(config: str) -> str:
+    return yaml.safe_load(config)["author"]
