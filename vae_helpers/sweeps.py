@@ -73,6 +73,9 @@ REPEATED = (  # runs of the book that are trained from four more seeds
     "dense2-beta-0.5",
     "dense10",
     "conditional2",
+    "conv16",
+    "conv16-one-cycle",
+    "residual32",
     "mnist-dense2",
 )
 MORE_SEEDS = (0, 1, 2, 3)
