@@ -28,7 +28,7 @@ test: .venv/installed ## lint, unit tests, and every chapter against its stored 
 	$(RUN) -m pytest -n 2 --dist loadfile --nbval
 
 check: .venv/installed ## what is slow or needs a browser: the site's pages, notebooks on their own
-	$(RUN) -m pytest -n 2 --dist loadgroup checks
+	$(RUN) -m pytest -n 2 --dist loadfile checks
 
 chapters: .venv/installed ## execute the chapters and store their outputs in chapters/ (needs Fashion-MNIST)
 	@$(RUN) -m vae_helpers chapters

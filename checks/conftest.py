@@ -14,23 +14,19 @@ from pathlib import Path
 import pytest
 
 from vae_helpers import book
+from vae_helpers.files import alone
 from vae_helpers.settings import ROOT
-
-SHARED = ("site", "once", "rows")  # what takes long to make and serves many tests
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist asks for the groups
-def pytest_collection_modifyitems(items):
-    """Keep those that share it in one of several processes."""
-    for item in items:
-        for name in set(SHARED) & set(item.fixturenames):
-            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")
-def site() -> Path:
-    """The folder of the rendered site."""
-    return book.render(ROOT, "full", book.stage(ROOT, "full", ROOT / "chapters")).parent
+def site(tmp_path_factory, testrun_uid) -> Path:
+    """The folder of the rendered site, rendered once for all processes of a run."""
+    rendered = tmp_path_factory.getbasetemp().parent / testrun_uid
+    with alone(rendered.with_suffix(".lock")):
+        if not rendered.exists():
+            page = book.render(ROOT, "full", book.stage(ROOT, "full", ROOT / "chapters"))
+            rendered.write_text(str(page.parent))
+    return Path(rendered.read_text())
 
 
 @pytest.fixture(scope="session")
