@@ -14,19 +14,13 @@ from pathlib import Path
 import pytest
 
 from vae_helpers import book
-from vae_helpers.files import alone
 from vae_helpers.settings import ROOT
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory, testrun_uid) -> Path:
-    """The folder of the rendered site, rendered once for all processes of a run."""
-    rendered = tmp_path_factory.getbasetemp().parent / testrun_uid
-    with alone(rendered.with_suffix(".lock")):
-        if not rendered.exists():
-            page = book.render(ROOT, "full", book.stage(ROOT, "full", ROOT / "chapters"))
-            rendered.write_text(str(page.parent))
-    return Path(rendered.read_text())
+def site() -> Path:
+    """The folder of the rendered site."""
+    return book.render(ROOT, "full", book.stage(ROOT, "full", ROOT / "chapters")).parent
 
 
 @pytest.fixture(scope="session")

@@ -196,13 +196,20 @@ def _listen(page, visit: Visit) -> None:
 def _settle(page) -> None:
     """Unfold what is folded, pass by everything once, and wait for equations and pictures."""
     page.evaluate(
-        """async () => {
-            document.querySelectorAll("details").forEach((one) => (one.open = true));
-            await window.MathJax?.startup?.promise;
-            scrollTo(0, document.documentElement.scrollHeight);
-            await Promise.all([...document.images].map((one) => one.decode().catch(() => null)));
-            scrollTo(0, 0);
-        }"""
+        """async (patience) => {
+            const settle = async () => {
+                document.querySelectorAll("details").forEach((one) => (one.open = true));
+                await window.MathJax?.startup?.promise;
+                scrollTo(0, document.documentElement.scrollHeight);
+                const images = [...document.images];
+                await Promise.all(images.map((one) => one.decode().catch(() => null)));
+                scrollTo(0, 0);
+            };
+            const late = new Error("equations or pictures never came");
+            const wait = (_, reject) => setTimeout(() => reject(late), patience);
+            await Promise.race([settle(), new Promise(wait)]);
+        }""",
+        PATIENCE,
     )
 
 

@@ -1,5 +1,6 @@
 import json
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pytest
@@ -222,9 +223,13 @@ def test_staging_follows_renamed_and_removed_files(project):
     assert [path.name for path in (staged / "assets" / "gifs").iterdir()] == ["b.gif"]
 
 
-def test_the_site_is_built_strictly_once_and_survives_a_bad_build(project, monkeypatch):
+def test_the_site_is_built_strictly_once_and_survives_a_bad_build(project, monkeypatch, capsys):
     executed = run(project)
-    front = book.render(project, "smoke", book.stage(project, "smoke", executed))
+    staged = book.stage(project, "smoke", executed)
+    with ThreadPoolExecutor() as pool:
+        front, same = pool.map(lambda _: book.render(project, "smoke", staged), range(2))
+    assert front == same
+    assert capsys.readouterr().out.count("Rendering") == 1
     assert "the answer is 42" in (front.parent / "chapters" / "01_first.html").read_text()
 
     def never(*arguments, **options):

@@ -25,7 +25,7 @@ from pathlib import Path
 import yaml
 
 from vae_helpers import markup, one_page, pages
-from vae_helpers.files import with_scalar, write_atomically
+from vae_helpers.files import alone, with_scalar, write_atomically
 from vae_helpers.pages import BookError
 from vae_helpers.settings import ROOT, settings
 
@@ -405,9 +405,15 @@ def _repository(root: Path):
 def render(root: Path, profile: str, staged: Path) -> Path:
     """Build the site from a staged folder, strictly, and return its front page.
 
-    Does nothing when the same content was built well before. Raises BookError with Sphinx's
-    warnings when there is one; the last good site then stays in place.
+    Does nothing when the same content was built well before, and waits while another process
+    builds it. Raises BookError with Sphinx's warnings when there is one; the last good site then
+    stays in place.
     """
+    with alone(staged.with_name(f"{profile}.lock")):
+        return _render(root, profile, staged)
+
+
+def _render(root: Path, profile: str, staged: Path) -> Path:
     site = root / "_build" / ("html" if profile == "full" else f"{profile}/html")
     stamp, scratch = staged.with_name(f"{profile}.built"), root / "_build" / "site" / profile
     sha = hashlib.sha256()
