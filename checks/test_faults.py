@@ -60,23 +60,27 @@ def outcomes(read, path, inputs) -> dict[str, int]:
     "100,000 IDX files and 5,000 CSV files, damaged at random",
     "each is read or refused by name; there is no other error",
 )
-def test_no_damage_makes_a_reader_crash(tmp_path):
+@pytest.mark.parametrize("kind", ["IDX below gzip", "gzip", "CSV"])
+def test_no_damage_makes_a_reader_crash(tmp_path, kind):
     random, some = np.random.default_rng(0), data.garments(3)
     raw = idx(some.images[:, 0, :4, :4].numpy())
     packed = gzip.compress(raw, mtime=0)
-    # Half of the damage is to the packed file, where it seldom gets past gzip; half is below it.
-    below = (gzip.compress(damaged(raw, random), 1) for _ in range(IDX_INPUTS // 2))
-    above = (damaged(packed, random) for _ in range(IDX_INPUTS // 2))
-    for inputs in (below, above):
-        found = outcomes(read_idx, tmp_path / "a.gz", inputs)
-        assert sum(found.values()) == IDX_INPUTS // 2
-        assert found["refused"] > IDX_INPUTS // 4
     data.to_csv(some, tmp_path / "whole.csv")
-    content = (tmp_path / "whole.csv").read_bytes()
-    inputs = (damaged(content, random) for _ in range(CSV_INPUTS))
-    found = outcomes(from_csv, tmp_path / "a.csv", inputs)
-    assert sum(found.values()) == CSV_INPUTS
-    assert found["refused"] > CSV_INPUTS / 2
+    table = (tmp_path / "whole.csv").read_bytes()
+    # Half of the damage to IDX is to the packed file, where it seldom gets past gzip.
+    name, read, count, damage = {
+        "IDX below gzip": (
+            "a.gz",
+            read_idx,
+            IDX_INPUTS // 2,
+            lambda: gzip.compress(damaged(raw, random), 1),
+        ),
+        "gzip": ("a.gz", read_idx, IDX_INPUTS // 2, lambda: damaged(packed, random)),
+        "CSV": ("a.csv", from_csv, CSV_INPUTS, lambda: damaged(table, random)),
+    }[kind]
+    found = outcomes(read, tmp_path / name, (damage() for _ in range(count)))
+    assert sum(found.values()) == count
+    assert found["refused"] > count / 2
 
 
 TRAINING = """
