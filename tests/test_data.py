@@ -103,6 +103,8 @@ def test_length_bounds_positions_and_ends_a_loop(clothes):
         (torch.zeros(2, 1, 28, 28), [0, 1], "images are torch.float32"),
         (torch.zeros(2, 28, 28, dtype=torch.uint8), [0, 1], r"\(2, 28, 28\)"),
         (torch.zeros(2, 3, 28, 28, dtype=torch.uint8), [0, 1], r"\(2, 3, 28, 28\)"),
+        (torch.zeros(2, 1, 32, 32, dtype=torch.uint8), [0, 1], r"\(2, 1, 32, 32\)"),
+        (torch.zeros(2, 1, 14, 56, dtype=torch.uint8), [0, 1], r"\(2, 1, 14, 56\)"),
         (torch.zeros(2, 1, 28, 28, dtype=torch.uint8), [0], "2 images but 1 labels"),
         (torch.zeros(2, 1, 28, 28, dtype=torch.uint8), [0, 3], "label 3 is outside 0–2"),
         (torch.zeros(2, 1, 28, 28, dtype=torch.uint8), [-1, 0], "label -1 is outside 0–2"),

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from vae_helpers.data import DataError, garments
+from vae_helpers.latent import encode
 from vae_helpers.losses import linear_warmup
 from vae_helpers.models import build_vae
 from vae_helpers.storage import CheckpointError, load_tensors
@@ -108,21 +109,30 @@ def test_training_leaves_the_global_random_state_alone():
 
 @pytest.mark.fault(
     "a batch is larger than the data: 1 or 7 images, batches of 128",
-    "they are one batch, and the loss is finite",
+    "they are one batch; the loss is finite, and each image has its own terms and code",
 )
 @pytest.mark.parametrize("count", [1, 7])
 def test_fewer_images_than_a_batch_are_one_batch(count):
-    _, history, _ = train(data=DATA.subset(slice(count)))
+    few = DATA.subset(slice(count))
+    model, history, _ = train(data=few)
     assert math.isfinite(history.curve("train")[-1])
+    assert all(len(term) == count for term in evaluate(model, few).values())
+    assert [part.shape for part in encode(model, few)] == [(count, 3)] * 2
 
 
 @pytest.mark.fault(
-    "there are no images at all",
+    "there are no images at all, to train on, to judge or to encode",
     "refused by name",
 )
-def test_no_images_are_refused():
-    with pytest.raises(DataError, match="no images to train on"):
-        train(data=DATA.subset([]))
+@pytest.mark.parametrize(
+    "use",
+    [lambda model, none: train(model, data=none), evaluate, encode],
+    ids=["fit", "evaluate", "encode"],
+)
+def test_no_images_are_refused(use):
+    none = DATA.subset([])
+    with pytest.raises(DataError, match=f"^{re.escape(none.name)}: no images"):
+        use(build_vae("dense", 3), none)
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])

@@ -173,9 +173,14 @@ class ImageDataset:
         )
 
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Successive batches of at most ``size`` images; ``order`` is a permutation to follow."""
+        """Successive batches of at most ``size`` images; ``order`` is a permutation to follow.
+
+        Raises DataError for a size below 1, or without images.
+        """
         if size < 1:
             raise DataError(f"batch size {size}; give at least 1")
+        if len(self) == 0:
+            raise DataError(f"{self.name}: no images to train on or to judge")
         for start in range(0, len(self), size):
             part = slice(start, start + size)
             yield self[part if order is None else order[part]]

@@ -130,13 +130,13 @@ def class_samples(label: int, seed: int) -> dict[str, float]:
     answers. For comparison, ``real`` is the share of the test images that it recognizes, and
     ``floor`` the distance of as many training images from the test images.
     """
-    model, real, pool = runs.trained("conditional2").model, data.load("test"), data.load("train")
+    model, test, pool = runs.trained("conditional2").model, data.load("test"), data.load("train")
+    seen = judge.reference()
     if not settings().smoke:  # whose classes have fewer images than the judge has features
-        real, pool = real.only([label]), pool.only([label])
-    latents = latent.frozen(len(real), model.latent, 1.0, seed)
-    made = judge.features(latent.decode(model, latents, torch.full((len(real),), label)))
-    seen = judge.features(real[:][0])
-    training = _some(pool, len(real), seed)
+        seen, pool = seen[(test.labels == label).numpy()], pool.only([label])
+    latents = latent.frozen(len(seen), model.latent, 1.0, seed)
+    made = judge.features(latent.decode(model, latents, torch.full((len(seen),), label)))
+    training = _some(pool, len(seen), seed)
     called, right = (
         in_batches(judge.network().probabilities_of, torch.from_numpy(what)).argmax(1)
         for what in (made, seen)

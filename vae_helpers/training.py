@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vae_helpers import losses
-from vae_helpers.data import DataError, ImageDataset
+from vae_helpers.data import ImageDataset
 from vae_helpers.storage import CheckpointError, digest_json, load_tensors, save_tensors, under
 
 EVALUATION_BATCH = 1_000
@@ -109,8 +109,6 @@ def fit(
     TrainingError at the first NaN or infinite term, and CheckpointError when ``state`` belongs to
     another training. Ctrl-C leaves the model as it was after the last finished epoch.
     """
-    if len(data) == 0:
-        raise DataError(f"{data.name}: no images to train on")
     if schedule not in SCHEDULES:
         raise ValueError(f"no schedule {schedule!r}; choose one of {', '.join(SCHEDULES)}")
     device = next(model.parameters()).device
