@@ -88,12 +88,13 @@ def measured() -> Numbers:
         "cluster efficiency": (spread([50 * a / b for a, b in pairs]), "%"),
     }
     for workers, mean in SIMULATED.items():
-        taken, ideal = simulated(workers, mean)
+        played = [simulated(workers, mean) for _ in range(REPEATS)]
         # A task's share of the time in which not all workers slept.
-        overhead = 1_000 * (taken - ideal) / TASKS
-        numbers[f"simulated {workers} makespan"] = Estimate(taken, None, TASKS), "seconds"
-        numbers[f"simulated {workers} ideal"] = Estimate(ideal, None, TASKS), "seconds"
-        numbers[f"simulated {workers} overhead"] = Estimate(overhead, None, TASKS), "ms a task"
+        overheads = [1_000 * (taken - ideal) / TASKS for taken, ideal in played]
+        makespan = spread([taken for taken, _ in played])
+        numbers[f"simulated {workers} makespan"] = makespan, "seconds"
+        numbers[f"simulated {workers} ideal"] = Estimate(played[0][1]), "seconds"
+        numbers[f"simulated {workers} overhead"] = spread(overheads), "ms a task"
     return numbers
 
 

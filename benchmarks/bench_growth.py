@@ -18,26 +18,27 @@ LATENTS = (2, 8, 32, 128)
 SAMPLES = (1_000, 10_000, 100_000)
 
 
-def per_image(body: str, latent: int, count: int) -> list[float]:
+def per_image(body: str, latent: int, count: int) -> float:
     """Microseconds an image of an epoch of that many."""
     images = data.load("train").subset(slice(count))
-    times = []
-    for _ in range(REPEATS):
-        history, _ = fit(build_vae(body, latent), images, epochs=1, progress=False)
-        times.append(1e6 * history.seconds / count)
-    return times
+    history, _ = fit(build_vae(body, latent), images, epochs=1, progress=False)
+    return 1e6 * history.seconds / count
 
 
 def measured() -> Numbers:
-    per_image("conv", 2, 1_280)  # warm up
-    numbers: Numbers = {
-        f"growth images {count}": (spread(per_image("conv", 16, count)), "µs an image")
-        for count in IMAGES
+    settings = {f"images {count}": ("conv", 16, count) for count in IMAGES} | {
+        f"{body} {latent}": (body, latent, IMAGES[1])
+        for body in ("dense", "conv")
+        for latent in LATENTS
     }
-    for body in ("dense", "conv"):
-        for latent in LATENTS:
-            times = per_image(body, latent, IMAGES[1])
-            numbers[f"growth {body} {latent}"] = spread(times), "µs an image"
+    per_image("conv", 2, 1_280)  # warm up
+    times: dict[str, list[float]] = {name: [] for name in settings}
+    for _ in range(REPEATS):  # in turn, so that a busy moment hits no setting alone
+        for name, one in settings.items():
+            times[name].append(per_image(*one))
+    numbers: Numbers = {
+        f"growth {name}": (spread(many), "µs an image") for name, many in times.items()
+    }
     for count in SAMPLES:
         many = features(128, 0, count), features(128, 1, count)
         times = [1e3 * seconds(lambda: frechet(*many)) for _ in range(REPEATS + 1)][1:]  # noqa: B023

@@ -12,7 +12,7 @@ import pytest
 from vae_helpers import data
 from vae_helpers.data import DataError, from_csv, read_idx
 
-IDX_INPUTS, CSV_INPUTS = 100_000, 5_000
+IDX_INPUTS, CSV_INPUTS = 100_000, 2_000
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -57,7 +57,7 @@ def outcomes(read, path, inputs) -> dict[str, int]:
 
 
 @pytest.mark.fault(
-    "100,000 IDX files and 5,000 CSV files, damaged at random",
+    "100,000 IDX files and 2,000 CSV files, damaged at random",
     "each is read or refused by name; there is no other error",
 )
 @pytest.mark.parametrize("kind", ["IDX below gzip", "gzip", "CSV"])

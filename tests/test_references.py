@@ -39,3 +39,14 @@ def test_ours_is_what_was_minimized_on_the_references_images(smoke, monkeypatch)
     assert found["conditional2"]["ours"] == early["train"]
     assert found["conditional2"]["elbo"] == early["train"]  # at β = 1 it is one
     assert sweeps.TABLES["budgets"].configurations() == [{"run": "conditional2", "epochs": 3}]
+
+
+def test_ours_of_several_trainings_is_what_the_one_was_held_against(smoke):
+    own, other = references.repeated("dense2-beta-0.5")
+    rows = [row for row in measurements.measured("seeds") if row["run"] == "dense2-beta-0.5"]
+    assert [own, other] == [row["objective"] for row in rows]
+    (stored,) = (one for one in references.compared() if one["run"] == "dense2-beta-0.5")
+    assert own == pytest.approx(stored["ours"], abs=0.01)
+    assert other != own
+    assert len(references.repeated("beta-1")) == 2
+    assert references.repeated("conditional2") == []  # its reference stopped early, ours did once

@@ -10,12 +10,13 @@ import torch
 from vae_helpers import data, judge, measurements, runs, sweeps, tables
 from vae_helpers.__main__ import main
 from vae_helpers.classifier import build_classifier
+from vae_helpers.metrics.images import diversity
 from vae_helpers.results import ResultError
 from vae_helpers.runs import Run
 from vae_helpers.settings import Settings
 from vae_helpers.training import History
 
-FIVE_SEEDS = ("augmentation", "betas", "latent-sizes", "seeds", "training-sizes")
+FIVE_SEEDS = ("augmentation", "beta-seeds", "betas", "latent-sizes", "seeds", "training-sizes")
 
 
 def test_every_configuration_is_another_training():
@@ -85,6 +86,17 @@ def test_what_needs_no_labels_is_not_asked_of_a_conditional_model(quick):
     row = sweeps.repeated("conditional2", 0)
     assert "frechet" in row
     assert not {"bound", "blind", "sighted"} & row.keys()
+
+
+def test_pictures_are_judged_against_real_ones_of_the_same_classes(quick, monkeypatch):
+    real = runs.test_images(runs.find_run("beta-1"))[:][0]
+    blurred = sweeps.pictured("beta-1", 0)
+    assert 0 < blurred["reconstructed"] < 100
+    assert "frechet" not in blurred  # the judge knows ten classes
+    monkeypatch.setattr(sweeps.latent, "decode", lambda model, latents: real)
+    perfect = sweeps.pictured("beta-1", 0)
+    assert perfect["sharpness"] == perfect["reconstructed"] == pytest.approx(100)
+    assert perfect["diversity"] == diversity(real)[0]
 
 
 def test_few_training_images_are_seen_as_often_as_takes_as_many_steps():

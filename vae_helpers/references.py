@@ -8,6 +8,7 @@ from vae_helpers import measurements, runs
 from vae_helpers.settings import ROOT
 
 TERMS = ("reconstruction", "kl")
+MINIMIZED = {"train": "train", "test": "objective"}  # split → what tables call it there
 STATED = ROOT / "chapters" / "references.yml"
 
 
@@ -25,6 +26,18 @@ def compared() -> list[dict]:
     """
     rows = {row["run"]: row for row in measurements.measured("models")}
     return [_beside(name, one, rows.get(name)) for name, one in stated().items()]
+
+
+def repeated(name: str) -> list[float]:
+    """What each training of that run minimized, on its reference's split and after as many epochs.
+
+    Empty where that was done once.
+    """
+    one = stated()[name]
+    rows = measurements.measured("seeds") + measurements.measured("beta-seeds")
+    return [
+        row[MINIMIZED[one["split"]]] for row in rows if row["run"] == name and "epochs" not in one
+    ]
 
 
 def _beside(name: str, one: dict, row: dict | None) -> dict:
