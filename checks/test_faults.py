@@ -12,7 +12,7 @@ import pytest
 from vae_helpers import data
 from vae_helpers.data import DataError, from_csv, read_idx
 
-IDX_INPUTS, CSV_INPUTS = 100_000, 2_000
+IDX_INPUTS, CSV_INPUTS = 100_000, 4_000
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -57,17 +57,19 @@ def outcomes(read, path, inputs) -> dict[str, int]:
 
 
 @pytest.mark.fault(
-    "100,000 IDX files and 2,000 CSV files, damaged at random",
+    "100,000 IDX files and 4,000 CSV files, damaged at random",
     "each is read or refused by name; there is no other error",
 )
-@pytest.mark.parametrize("kind", ["IDX below gzip", "gzip", "CSV"])
+@pytest.mark.parametrize("kind", ["IDX below gzip", "gzip", "CSV", "CSV below its header"])
 def test_no_damage_makes_a_reader_crash(tmp_path, kind):
     random, some = np.random.default_rng(0), data.garments(3)
     raw = idx(some.images[:, 0, :4, :4].numpy())
     packed = gzip.compress(raw, mtime=0)
     data.to_csv(some, tmp_path / "whole.csv")
     table = (tmp_path / "whole.csv").read_bytes()
-    # Half of the damage to IDX is to the packed file, where it seldom gets past gzip.
+    header, rows = table[: table.index(b"\n") + 1], table[table.index(b"\n") + 1 :]
+    # Half of the damage is to the packed file, where it seldom gets past gzip, or mostly to the
+    # header, which is longer than the rows.
     name, read, count, damage = {
         "IDX below gzip": (
             "a.gz",
@@ -76,7 +78,13 @@ def test_no_damage_makes_a_reader_crash(tmp_path, kind):
             lambda: gzip.compress(damaged(raw, random), 1),
         ),
         "gzip": ("a.gz", read_idx, IDX_INPUTS // 2, lambda: damaged(packed, random)),
-        "CSV": ("a.csv", from_csv, CSV_INPUTS, lambda: damaged(table, random)),
+        "CSV": ("a.csv", from_csv, CSV_INPUTS // 2, lambda: damaged(table, random)),
+        "CSV below its header": (
+            "a.csv",
+            from_csv,
+            CSV_INPUTS // 2,
+            lambda: header + damaged(rows, random),
+        ),
     }[kind]
     found = outcomes(read, tmp_path / name, (damage() for _ in range(count)))
     assert sum(found.values()) == count
