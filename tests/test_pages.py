@@ -412,3 +412,16 @@ def test_every_benchmark_s_number_is_on_the_performance_page():
     scripts = {f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("bench_*.py")}
     elsewhere = ("loading", "training")  # beside the chapters that show their numbers
     assert scripts - commands == {f"benchmarks/bench_{one}.py" for one in elsewhere}
+
+
+def test_what_the_performance_page_types_is_what_the_benchmarks_did():
+    said = (ROOT / "performance.md").read_text(encoding="utf-8")
+    stored = json.loads((ROOT / "assets" / "results" / "performance.json").read_text("utf-8"))
+    clusters = re.findall(r"tasks that sleep for ([\d.]+) s on average, on (\d+) workers", said)
+    assert len(clusters) == sum(key.startswith("performance/simulated") for key in stored) / 3
+    for mean, workers in clusters:
+        ideal = stored[f"performance/simulated {workers} ideal"]["value"]
+        assert 10_000 * float(mean) / int(workers) == pytest.approx(ideal, rel=0.02)
+    epochs = runs.RUNS["conv16"].epochs
+    assert f"what {epochs} epochs at a constant rate reach" in said
+    assert f"each factor, {epochs} by the number of epochs" in " ".join(said.split())
