@@ -126,8 +126,11 @@ def test_what_a_task_raises_is_raised_and_the_others_are_cancelled(client):
 
 def test_a_bar_shows_the_share_of_all_work(client, capsys, monkeypatch):
     monkeypatch.setattr(together.sys.stderr, "isatty", lambda: True, raising=False)
-    list(together.each(client, [Task("one", partial(double, 1), 3.0)]))
-    assert "100.0 %" in capsys.readouterr().err
+    tenths = [Task(f"task {n}", partial(double, n), work=0.1) for n in range(10)]
+    list(together.each(client, tenths))
+    shown = capsys.readouterr().err
+    assert "100.0 %" in shown
+    assert "-00:00" not in shown  # the halves of ten tenths add up to more than one
 
 
 def test_no_scheduler_is_one_error_that_names_it(monkeypatch):

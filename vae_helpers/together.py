@@ -175,7 +175,8 @@ def each(client: "Client", tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
                 result = one.result() if task else None
                 if name not in left:  # news of a task that is older than its end
                     continue
-                bar.update(left[name] * (share - running.get(name, 0.0)))
+                more = left[name] * (share - running.get(name, 0.0))
+                bar.update(min(more, bar.total - bar.n))  # rounded up, it would exceed the whole
                 running[name] = share
                 if task:
                     del left[name], running[name]
