@@ -194,7 +194,7 @@ def _listen(page, visit: Visit) -> None:
 
 
 def _settle(page) -> None:
-    """Unfold what is folded, pass by everything once, and wait for equations and pictures."""
+    """Unfold what is folded, pass by everything once, and wait for what is to come."""
     page.evaluate(
         """async (patience) => {
             const settle = async () => {
@@ -204,8 +204,10 @@ def _settle(page) -> None:
                 const images = [...document.images];
                 await Promise.all(images.map((one) => one.decode().catch(() => null)));
                 scrollTo(0, 0);
+                // What is unfolded fades in: until then its colours are paler than they are.
+                await Promise.all(document.getAnimations().map((one) => one.finished));
             };
-            const late = new Error("equations or pictures never came");
+            const late = new Error("equations, pictures or the end of a movement never came");
             const wait = (_, reject) => setTimeout(() => reject(late), patience);
             await Promise.race([settle(), new Promise(wait)]);
         }""",
