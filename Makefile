@@ -11,7 +11,7 @@ RUN := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-PATHS := vae_helpers tests checks benchmarks colab.py conftest.py
+PATHS := vae_helpers press tests benchmarks colab.py chapters/conftest.py
 
 .PHONY: help book test check chapters retrain classifier measure sweeps benchmarks personalise clean
 
@@ -19,33 +19,34 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: .venv/installed ## execute the chapters, render the site to _build/html (PROFILE=smoke: on drawn garments)
-	@$(RUN) -m vae_helpers book --profile $(PROFILE)
+	@$(RUN) -m press book --profile $(PROFILE)
 
 test: .venv/installed ## lint, unit tests, and every chapter against its stored outputs
-	@$(RUN) -m vae_helpers data --optional
+	@$(RUN) -m press data --optional
 	$(RUN) -m ruff check $(PATHS)
 	$(RUN) -m ruff format --check $(PATHS)
+	@$(RUN) -m press lint
 	$(RUN) -m pytest -n 2 --dist loadfile --nbval
 
 check: .venv/installed ## what is slow or needs a browser: the site's pages, notebooks on their own
-	$(RUN) -m pytest -n 2 --dist loadfile checks
+	$(RUN) -m pytest -n 2 --dist loadfile tests/site tests/slow
 
 chapters: .venv/installed ## execute the chapters and store their outputs in chapters/ (needs Fashion-MNIST)
-	@$(RUN) -m vae_helpers chapters
+	@$(RUN) -m press chapters
 
 retrain: .venv/installed ## train every VAE from nothing (can be interrupted and called again); then: make measure chapters
-	@VAE_RETRAIN=1 $(RUN) -m vae_helpers train --all
+	@VAE_RETRAIN=1 $(RUN) -m press train --all
 	@mv -v _build/retrained/checkpoints/*.safetensors assets/checkpoints/
 
-classifier: .venv/installed ## train the judge of all samples from nothing (half an hour); then: make measure chapters
-	@VAE_RETRAIN=1 $(RUN) -m vae_helpers train classifier
+classifier: .venv/installed ## train the classifier that judges samples from nothing (half an hour); then: make measure chapters
+	@VAE_RETRAIN=1 $(RUN) -m press train classifier
 	@mv -v _build/retrained/checkpoints/classifier.safetensors assets/checkpoints/
 
 measure: .venv/installed ## make the tables of costly numbers that are missing or stale (can be interrupted, too)
-	@$(RUN) -m vae_helpers measure --all
+	@$(RUN) -m press measure --all
 
 sweeps: .venv/installed ## make the tables of trainings that are missing or stale (hours; can be interrupted, too)
-	@$(RUN) -m vae_helpers sweep --all
+	@$(RUN) -m press sweep --all
 
 benchmarks: .venv/installed ## time again what the performance page shows, on an idle machine
 	$(RUN) benchmarks/bench_training.py --quality --store
@@ -56,7 +57,7 @@ benchmarks: .venv/installed ## time again what the performance page shows, on an
 personalise: export NEW_AUTHOR = $(value AUTHOR)
 personalise: export NEW_REPO = $(value REPO)
 personalise: .venv/installed ## change author and repository everywhere: make personalise AUTHOR="Your Name" REPO=user/name
-	@$(RUN) -m vae_helpers personalise \
+	@$(RUN) -m press personalise \
 	    $(if $(filter-out undefined,$(origin AUTHOR)),--author="$$NEW_AUTHOR") \
 	    $(if $(filter-out undefined,$(origin REPO)),--repo="$$NEW_REPO")
 
@@ -74,4 +75,7 @@ REQUIREMENTS := $(if $(LOCKED),--require-hashes -r requirements.lock,-c constrai
 	@$(PYTHON) -m venv .venv
 	@$(RUN) -m pip install -q $(REQUIREMENTS)
 	@$(RUN) -m pip install -q --no-deps -e .
+	@# The press is in no wheel, but scripts and cluster workers of this environment import it, too.
+	@$(RUN) -c 'import pathlib, sysconfig; \
+	    pathlib.Path(sysconfig.get_path("purelib"), "book.pth").write_text(f"{pathlib.Path.cwd()}\n")'
 	@touch $@

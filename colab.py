@@ -1,7 +1,7 @@
 """What a chapter on its own needs beside itself: its first cell clones the book and runs this.
 
 The clone is sparse: code, texts and stored numbers come at once, a model when a cell asks for it
-(``vae_helpers.files.fetched``). Packages that are installed, PyTorch above all, stay as they are.
+(``press.files.fetched``). Packages that are installed, PyTorch above all, stay as they are.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 PARTS = (
-    *("/*", "!/*/", "/.github/", "/vae_helpers/", "/assets/results/"),
+    *("/*", "!/*/", "/.github/", "/vae_helpers/", "/press/", "/assets/results/"),
     *("/chapters/*.md", "/chapters/*.yml"),
 )
 
@@ -26,8 +26,9 @@ def main() -> None:
         subprocess.run([*git, "init", "--no-cone"], check=True)
         subprocess.run([*git, "set", *PARTS], check=True)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [_as_installed(requirement) for requirement in project["dependencies"]]
-    if set(wanted) & set(project["dependencies"]):
+    listed = [*project["dependencies"], *project["optional-dependencies"]["book"]]
+    wanted = [_as_installed(requirement) for requirement in listed]
+    if set(wanted) & set(listed):
         subprocess.run([sys.executable, "-m", "pip", "install", "-qq", *wanted], check=True)
 
 

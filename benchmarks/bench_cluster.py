@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from functools import partial
 
 from distributed import Client, LocalCluster
-from timing import Numbers, main, seconds, spread
+from timing import BOOK, Numbers, main, seconds, spread
 
-from vae_helpers import data, runs, together
-from vae_helpers.results import Estimate
-from vae_helpers.runs import Run
-from vae_helpers.together import Task
+from press import cluster
+from press.book import open_book
+from press.cluster import Task
+from press.runs import Run, build
+from vae_helpers.metrics.differences import Estimate
 from vae_helpers.training import fit
 
 REPEATS = 3
@@ -32,19 +33,19 @@ SIMULATED = {8: 0.02, 64: 0.2}  # workers → mean seconds a task sleeps
 
 def training(seed: int, tell) -> float:
     """One training of the benchmark; the images are loaded once a worker."""
-    images = data.load("train").subset(slice(IMAGES))
-    model = runs.build(TRAINED)
+    images = open_book().images("train").subset(slice(IMAGES))
+    model = build(TRAINED)
     history, _ = fit(model, images, epochs=1, seed=seed, progress=tell)
     return history.seconds
 
 
 def makespans(workers: int, counts: Sequence[int]) -> list[float]:
     """Seconds that so many trainings take on workers of one thread, once these are warm."""
-    with together.cluster(workers=workers) as client:
+    with cluster.cluster(workers=workers, settings=BOOK.settings) as client:
 
         def train(count: int) -> None:
             tasks = [Task(f"training {i}", partial(training, i), 1.0) for i in range(count)]
-            assert len(list(together.each(client, tasks))) == count
+            assert len(list(cluster.each(client, tasks))) == count
 
         train(2 * workers)
         return [seconds(partial(train, count)) for count in counts]
@@ -65,12 +66,12 @@ def simulated(workers: int, mean: float) -> tuple[float, float]:
             processes=False,
             memory_limit=0,  # all of them are one process, whose memory each takes for its own
             dashboard_address=None,
-        ) as cluster,
-        Client(cluster) as client,
+        ) as simulation,
+        Client(simulation) as client,
     ):
         tasks = [Task(f"task {i}", partial(sleep, one), one) for i, one in enumerate(lengths)]
         began = time.perf_counter()
-        assert len(list(together.each(client, tasks))) == TASKS
+        assert len(list(cluster.each(client, tasks))) == TASKS
         return time.perf_counter() - began, max(sum(lengths) / workers, max(lengths))
 
 
@@ -100,4 +101,4 @@ def measured() -> Numbers:
 
 if __name__ == "__main__":
     command = "python benchmarks/bench_cluster.py --store"
-    main(__doc__, command, data.load("train").digest, measured)
+    main(__doc__, command, BOOK.images("train").digest, measured)

@@ -6,19 +6,21 @@ The book's reader unpacks the published files and checks them against their chec
 torchvision's reads files that have been unpacked before.
 """
 
-from timing import Numbers, in_turn, main, ratio, spread
+from conventional import torchvision_dataset
+from timing import BOOK, Numbers, in_turn, main, ratio, spread
 
-from vae_helpers import data
+from vae_helpers.data import fashion_mnist, find
 
 REPEATS = 5
 
 
 def measured() -> Numbers:
-    def ours() -> None:
-        data._read.cache_clear()  # it reads each file once
-        data.fashion_mnist("train")
+    folder = find("FashionMNIST", BOOK.settings.places).parents[1]
 
-    theirs, mine = in_turn(lambda: data.torchvision_dataset("train"), ours, REPEATS)
+    def theirs_of() -> None:
+        torchvision_dataset("train", BOOK.settings)
+
+    theirs, mine = in_turn(theirs_of, lambda: fashion_mnist("train", folder), REPEATS)
     return {
         "load": (spread(mine), "seconds"),
         "load torchvision": (spread(theirs), "seconds"),
@@ -28,4 +30,4 @@ def measured() -> Numbers:
 
 if __name__ == "__main__":
     command = "python benchmarks/bench_files.py --store"
-    main(__doc__, command, data.load("train").digest, measured)
+    main(__doc__, command, BOOK.images("train").digest, measured)

@@ -5,9 +5,8 @@ python benchmarks/bench_growth.py [--store]
 
 import torch
 from bench_metrics import features
-from timing import Numbers, main, seconds, spread
+from timing import BOOK, Numbers, main, seconds, spread
 
-from vae_helpers import data
 from vae_helpers.metrics.frechet import frechet
 from vae_helpers.models import build_vae
 from vae_helpers.training import fit
@@ -20,7 +19,7 @@ SAMPLES = (1_000, 10_000, 100_000)
 
 def per_image(body: str, latent: int, count: int) -> float:
     """Microseconds an image of an epoch of that many."""
-    images = data.load("train").subset(slice(count))
+    images = BOOK.images("train").subset(slice(count))
     history, _ = fit(build_vae(body, latent), images, epochs=1, progress=False)
     return 1e6 * history.seconds / count
 
@@ -49,4 +48,4 @@ def measured() -> Numbers:
 if __name__ == "__main__":
     torch.manual_seed(0)
     command = "python benchmarks/bench_growth.py --store"
-    main(__doc__, command, data.load("train").digest, measured)
+    main(__doc__, command, BOOK.images("train").digest, measured)

@@ -11,11 +11,12 @@ from timing import Numbers, main, ratio, seconds, spread
 REPEATS = 7
 LIMIT = 1.5  # times as long as PyTorch itself
 PACKAGES = {
-    "training": "from vae_helpers import data, latent, losses, models, runs, training",
+    "training": "from vae_helpers import data, latent, losses, models, training",
     "chapter": (
-        "from vae_helpers import data, figures, latent, losses, measurements, report, results, runs"
+        "from press.book import open_book; open_book();"
+        "from vae_helpers import data, figures, latent, losses"
     ),
-    "command line": "import vae_helpers.__main__",
+    "command line": "import press.__main__",
 }
 
 

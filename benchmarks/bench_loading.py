@@ -10,9 +10,10 @@ import time
 
 import conventional
 import torch
+from timing import BOOK
 
-from vae_helpers import data
-from vae_helpers.results import Estimate, store
+from press.stored.numbers import store
+from vae_helpers.metrics.differences import Estimate
 
 REPEATS = 3
 COMMAND = "python benchmarks/bench_loading.py --store"
@@ -29,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", action="store_true", help="write assets/results")
     wanted = parser.parse_args()
-    train = data.fashion_mnist("train")
+    train = BOOK.images("train")
     usual, ratios = conventional.loader(), []
     seconds(usual)  # the first epoch also unpacks files and starts workers from cold
     for _ in range(REPEATS):
@@ -40,7 +41,8 @@ def main() -> None:
     ratio = Estimate(statistics.mean(ratios), statistics.stdev(ratios), REPEATS)
     print(f"ratio {ratio:.1f} (mean ± sd of {REPEATS})")
     if wanted.store:
-        store("loading/ratio", ratio, unit="times", of=train.digest, command=COMMAND)
+        how = {"unit": "times", "command": COMMAND, "settings": BOOK.settings}
+        store("loading/ratio", ratio, of=train.digest, **how)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ import warnings
 import numpy as np
 import scipy.linalg
 import torch
-from timing import Numbers, in_turn, main, ratio, seconds, spread
+from timing import BOOK, Numbers, in_turn, main, ratio, seconds, spread
 
-from vae_helpers import data, runs
 from vae_helpers.metrics.frechet import frechet
 from vae_helpers.metrics.likelihood import importance_bound
 
@@ -48,14 +47,14 @@ def measured() -> Numbers:
         numbers[f"frechet {d} seconds"] = spread(fast), "seconds"
         apart = abs(by_matrix_root(a, b) / frechet(a, b) - 1)
         assert apart < 1e-6, f"{d} features: the two differ by {apart:g} of their value"
-    images = data.load("test")[:IMAGES][0]
+    images = BOOK.images("test")[:IMAGES][0]
     for name in BOUNDED:
-        model = runs.trained(name).model
+        model = BOOK.experiment(name).model
         for samples in IMPORTANCE if name == "conv16" else IMPORTANCE[1:2]:
             times = [seconds(lambda: importance_bound(model, images, samples)) for _ in range(4)]  # noqa: B023
             rates = [IMAGES / one for one in times[1:]]
             numbers[f"bound {name} {samples}"] = spread(rates), "images/s"
-    model = runs.trained("conv16").model
+    model = BOOK.experiment("conv16").model
 
     def one_by_one():
         for i in range(20):
@@ -69,4 +68,4 @@ def measured() -> Numbers:
 if __name__ == "__main__":
     torch.manual_seed(0)
     command = "python benchmarks/bench_metrics.py --store"
-    main(__doc__, command, data.load("test").digest, measured)
+    main(__doc__, command, BOOK.images("test").digest, measured)

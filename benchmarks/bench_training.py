@@ -12,13 +12,15 @@ import time
 
 import conventional
 import torch
-from timing import Numbers, ratio, seconds, spread
+from timing import BOOK, Numbers, ratio, seconds, spread
 
-from vae_helpers import data, measurements
+from press.files import hardware
+from press.runs import ONE_CYCLE, RUNS
+from press.stored import over_seeds
+from press.stored.numbers import store
+from vae_helpers.data import ImageDataset
+from vae_helpers.metrics.differences import Estimate
 from vae_helpers.models import build_vae
-from vae_helpers.results import Estimate, store
-from vae_helpers.runs import ONE_CYCLE, RUNS
-from vae_helpers.storage import hardware
 from vae_helpers.training import best_device, best_precision, evaluate, fit
 
 COMMAND = "python benchmarks/bench_training.py --quality --store"
@@ -37,9 +39,9 @@ FORWARD_MACS = {
 }
 
 
-def trained(images: data.ImageDataset, device, precision, seed=0, **options):
+def trained(images: ImageDataset, device, precision, seed=0, **options):
     """A standard model that ``fit`` trained, and the seconds that it took."""
-    model = build_vae("conv", 16, seed).to(device)
+    model = build_vae("conv", 16, seed=seed).to(device)
     options = {"epochs": 1, "seed": seed, "progress": False} | options
     history, _ = fit(model, images, precision=precision, **options)
     return model, history.seconds
@@ -66,10 +68,10 @@ def matmul_rate(device) -> float:
 def peak_memory() -> float:
     """Gigabytes resident at the peak of the standard run's first epoch, in its own process."""
     code = (
-        "import resource; from vae_helpers import data; from vae_helpers.models import build_vae;"
-        "from vae_helpers.training import fit;"
-        "fit(build_vae('conv', 16), data.fashion_mnist('train'), epochs=1, progress=False,"
-        "    watch={'test': data.fashion_mnist('test')});"
+        "import resource; from press.book import open_book; book = open_book();"
+        "from vae_helpers.models import build_vae; from vae_helpers.training import fit;"
+        "fit(build_vae('conv', 16), book.images('train'), epochs=1, progress=False,"
+        "    watch={'test': book.images('test')});"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -78,7 +80,7 @@ def peak_memory() -> float:
 
 def measured(quality: bool) -> Numbers:
     device = best_device()
-    train, test = data.fashion_mnist("train"), data.fashion_mnist("test")
+    train, test = BOOK.images("train"), BOOK.images("test")
     has_units = best_precision(device) == torch.bfloat16
     # Where bfloat16 is slow, a tenth of an epoch shows by how much.
     some = train if has_units else train.subset(slice(6_400))
@@ -117,8 +119,8 @@ def measured(quality: bool) -> Numbers:
         least = 3 * sum(FORWARD_MACS.values()) * len(train) / matmul_rate(device)
         numbers["arithmetic_share"] = spread([100 * least / one for one in taken["fit"]]), "points"
     if quality:
-        trainings = measurements.measured("seeds")
-        target = measurements.over_seeds(trainings, "elbo", run=CONVENTIONAL.name)
+        trainings = BOOK.rows("seeds")
+        target = over_seeds(trainings, "elbo", run=CONVENTIONAL.name)
         numbers["quality_target"] = target, "nats"
         numbers["quality_epochs"] = Estimate(QUALITY["epochs"]), "epochs"
         whole = [CONVENTIONAL.epochs * one for one in taken["conventional"]]
@@ -144,8 +146,8 @@ def main() -> None:
     for name, (number, unit) in measured(wanted.quality).items():
         print(f"{name:25} {number:.4g} {unit} (n = {number.n})")
         if wanted.store:
-            of = data.fashion_mnist("train").digest
-            store(f"speed/{name}", number, unit=unit, of=of, command=COMMAND)
+            how = {"unit": unit, "command": COMMAND, "settings": BOOK.settings}
+            store(f"speed/{name}", number, of=BOOK.images("train").digest, **how)
 
 
 if __name__ == "__main__":

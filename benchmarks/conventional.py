@@ -4,20 +4,50 @@ Shuffled batches of 128 from ``ToTensor``, two workers, pinned memory where ther
 the loss read back every step.
 """
 
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
+from timing import BOOK
 from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
 
-from vae_helpers.data import torchvision_dataset
+from press.images import obtain
+from press.settings import Settings
 from vae_helpers.models import VAE
 
 BATCH = 128
 
 
+def torchvision_dataset(split: str, settings: Settings) -> datasets.FashionMNIST:
+    """Fashion-MNIST as torchvision's own class with ``ToTensor``.
+
+    torchvision unpacks beside the files it finds, so it works on a copy among what is built.
+    """
+    root = settings.build / "torchvision"
+    if not root.exists():
+        files = list(obtain("fashion-mnist", settings).glob("*.gz"))
+        root.parent.mkdir(parents=True, exist_ok=True)
+        # Elsewhere first: torchvision trusts what an interrupted call has left half unpacked.
+        with tempfile.TemporaryDirectory(prefix=".torchvision-", dir=root.parent) as scratch:
+            raw = Path(scratch, "whole", "FashionMNIST", "raw")
+            raw.mkdir(parents=True)
+            for file in files:
+                shutil.copyfile(file, raw / file.name)
+            datasets.FashionMNIST(Path(scratch, "whole"), download=True)
+            with contextlib.suppress(OSError):  # another process was faster
+                os.rename(Path(scratch, "whole"), root)
+    return datasets.FashionMNIST(root, train=split == "train", transform=transforms.ToTensor())
+
+
 def loader() -> DataLoader:
     """Fashion-MNIST's training images as tutorials load them."""
     return DataLoader(
-        torchvision_dataset("train"),
+        torchvision_dataset("train", BOOK.settings),
         batch_size=BATCH,
         shuffle=True,
         num_workers=2,

@@ -5,9 +5,11 @@ import statistics
 import time
 from collections.abc import Callable
 
-from vae_helpers import results
-from vae_helpers.results import Estimate
+from press.book import open_book
+from press.stored import numbers
+from vae_helpers.metrics.differences import Estimate
 
+BOOK = open_book()
 PAUSE = 0.3  # seconds; threads that wait for more work spin, on cores that others need
 Numbers = dict[str, tuple[Estimate, str]]
 
@@ -45,4 +47,7 @@ def main(docstring: str, command: str, of: str, measured: Callable[[], Numbers])
         count = f" (n = {number.n})" if number.n else ""
         print(f"{name:40} {number:.4g} {unit}{count}")
         if wanted.store:
-            results.store(f"performance/{name}", number, unit=unit, of=of, command=command)
+            numbers.store(
+                *(f"performance/{name}", number),
+                **{"unit": unit, "of": of, "command": command, "settings": BOOK.settings},
+            )

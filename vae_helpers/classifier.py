@@ -3,35 +3,34 @@
 It is trained by the same ``fit`` as every other model; only its loss differs.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vae_helpers.data import ImageDataset
+from vae_helpers.models import device_of, drawn, evaluating, seeded
 
 BATCH = 100  # images an inference takes at a time: a ResNet's activations stay in the cache
 SHIFT = 1  # pixels by which a training image may be moved, up and down and sideways
 
 
 class FashionResNet18(nn.Module):
-    """ResNet-18 (He et al. 2016) with a 3×3 stem and no pooling after it, for 28×28 grey images.
+    """ResNet-18 (He et al. 2016) with a 3×3 stem and no pooling after it, for small images.
 
     features: the width of its last stage, twice that of the one before: 512 in the paper.
     temperature: divides the logits before ``probabilities`` are taken, see ``calibrate``.
     """
 
-    def __init__(self, features: int, classes: int = 10):
+    def __init__(self, features: int, classes: int = 10, channels: int = 1):
         super().__init__()
         widths = [features // 8, features // 4, features // 2, features]
         self.stem = nn.Sequential(
-            nn.Conv2d(1, widths[0], kernel_size=3, padding=1, bias=False),
+            nn.Conv2d(channels, widths[0], kernel_size=3, padding=1, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         )
         blocks, before = [], widths[0]
-        for width in widths:  # (B, width, 28, 28), then 14, 7 and 4 pixels
+        for width in widths:  # (B, width, H, W), and then half, a quarter and an eighth
             stride = 1 if width == widths[0] else 2
             blocks += [ResidualBlock(before, width, stride), ResidualBlock(width, width, 1)]
             before = width
@@ -40,7 +39,7 @@ class FashionResNet18(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
 
     def features(self, images: Tensor) -> Tensor:
-        """What the last layer sees of images ``(B, 1, 28, 28)`` in [0, 1]: ``(B, features)``."""
+        """What the last layer sees of images ``(B, C, H, W)`` in [0, 1]: ``(B, features)``."""
         return self.stages(self.stem(images)).float().mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -48,8 +47,9 @@ class FashionResNet18(nn.Module):
         return self.head(self.features(images)).float()
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Calibrated class probabilities ``(B, classes)`` of images."""
-        return self.probabilities_of(self.features(images))
+        """Calibrated class probabilities ``(B, classes)`` of images, in evaluation mode."""
+        with evaluating(self):
+            return self.probabilities_of(self.features(images))
 
     def probabilities_of(self, features: Tensor) -> Tensor:
         """Calibrated class probabilities ``(B, classes)`` of features ``(B, features)``."""
@@ -79,7 +79,9 @@ class ResidualBlock(nn.Module):
         return F.relu(self.residual(x) + self.shortcut(x), inplace=True)
 
 
-def build_classifier(features: int, seed: int = 42) -> FashionResNet18:
+def build_classifier(
+    features: int, seed: int = 42, *, classes: int = 10, channels: int = 1
+) -> FashionResNet18:
     """A new classifier, its weights drawn from ``seed``.
 
     Raises ValueError unless ``features`` is a multiple of 64.
@@ -88,9 +90,8 @@ def build_classifier(features: int, seed: int = 42) -> FashionResNet18:
     # eight channels write beyond their memory (torch 2.14.1 on AVX2: a crash, or a hang).
     if features < 64 or features % 64:
         raise ValueError(f"{features} features; give a multiple of 64")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return FashionResNet18(features)
+    with seeded(seed):
+        return FashionResNet18(features, classes, channels)
 
 
 def classifier_loss(model, images, labels, beta=1.0, generator=None) -> dict[str, Tensor]:
@@ -108,45 +109,31 @@ def classifier_loss(model, images, labels, beta=1.0, generator=None) -> dict[str
 
 
 def augmented(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Each image ``(B, 1, 28, 28)`` mirrored with probability ½ and shifted by up to 1 pixel."""
-    count, _, height, width = images.shape
+    """Each image ``(B, C, H, W)`` mirrored with probability ½ and shifted by up to 1 pixel."""
+    count, channels, height, width = images.shape
     device = images.device
 
     def draw(high: int) -> Tensor:
-        source = generator.device if generator is not None else device
-        return torch.randint(high, (count, 1), generator=generator, device=source).to(device)
+        return drawn(torch.randint, high, (count, 1), device=device, generator=generator)
 
-    rows = torch.arange(height, device=device) + draw(2 * SHIFT + 1)  # (B, 28)
+    rows = torch.arange(height, device=device) + draw(2 * SHIFT + 1)  # (B, H)
     columns = torch.arange(width, device=device) + draw(2 * SHIFT + 1)
     columns = torch.where(draw(2).bool(), columns.flip(1), columns)
-    padded = F.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT)).squeeze(1)
-    which = torch.arange(count, device=device)[:, None, None]
-    return padded[which, rows[:, :, None], columns[:, None, :]].unsqueeze(1)
-
-
-def build_untrained(seed: int = 0) -> nn.Module:
-    """The toy that some reports take features from: three convolutions that never learned.
-
-    Images ``(B, 1, 28, 28)`` → ``(B, 128)``, with PyTorch's initial weights drawn from ``seed``.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Conv2d(1, 32, kernel_size=3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, kernel_size=3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(64, 128, kernel_size=3, padding=1),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-        )
+    padded = F.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT))
+    which = torch.arange(count, device=device)[:, None, None, None]
+    channel = torch.arange(channels, device=device)[:, None, None]
+    return padded[which, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
 @torch.inference_mode()
-def in_batches(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """What ``network`` (``model.features``, ``model.probabilities``, …) makes of many images."""
-    return torch.cat([network(part) for part in images.split(BATCH)])
+def in_batches(model: nn.Module, images: Tensor, method: str = "__call__") -> Tensor:
+    """What a model makes of many images, on the CPU: its output, or that of another ``method``.
+
+    ``in_batches(classifier, images, "features")``, say, or ``"probabilities"``.
+    """
+    call, device = getattr(model, method), device_of(model)
+    with evaluating(model):
+        return torch.cat([call(part.to(device)).cpu() for part in images.split(BATCH)])
 
 
 def calibrate(model: FashionResNet18, held_out: ImageDataset) -> None:
@@ -156,13 +143,9 @@ def calibrate(model: FashionResNet18, held_out: ImageDataset) -> None:
     """
     from scipy.optimize import minimize_scalar
 
-    device = model.head.weight.device
-    model.eval()
-    with torch.inference_mode():
-        logits = torch.cat([model(x.to(device)).cpu() for x, _ in held_out.batches(BATCH)])
-    labels = held_out.labels.cpu()
+    logits, labels = in_batches(model, held_out[:][0]).double(), held_out.labels.cpu()
     found = minimize_scalar(
-        lambda log_t: float(F.cross_entropy(logits.double() / 2.0**log_t, labels)),
+        lambda log_t: float(F.cross_entropy(logits / 2.0**log_t, labels)),
         bounds=(-4, 4),
         method="bounded",
     )
@@ -175,8 +158,8 @@ def calibration(probabilities: Tensor, labels: Tensor, bins: int = 15) -> dict[s
     Returns ``confidence``, ``accuracy`` and ``count`` per bin ``(bins,)`` (NaN where empty), and
     ``error``, the expected calibration error Σ count/N |accuracy − confidence| (Guo et al. 2017).
     """
-    confidence, predicted = probabilities.double().max(1)
-    right = (predicted == labels).double()
+    confidence, predicted = probabilities.cpu().double().max(1)
+    right = (predicted == labels.cpu()).double()
     which = (confidence * bins).long().clamp(max=bins - 1)
     count = torch.bincount(which, minlength=bins)
     mean = [torch.bincount(which, x, minlength=bins) / count for x in (confidence, right)]
@@ -186,4 +169,5 @@ def calibration(probabilities: Tensor, labels: Tensor, bins: int = 15) -> dict[s
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
     """How many images of each class (row) were called each class (column), ``(C, C)``."""
-    return torch.bincount(classes * labels + predicted, minlength=classes**2).view(classes, classes)
+    pairs = classes * labels.cpu() + predicted.cpu()
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)

@@ -1,34 +1,22 @@
-"""Files: written whole or not at all, brought by git when asked for, changed in one value."""
+"""Files written whole or not at all, and tensors in files whose header and digests are checked."""
 
-import csv
-import fcntl
-import io
+import hashlib
+import json
 import os
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
-import yaml
+import safetensors
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save
+from torch import Tensor
 
-from vae_helpers.settings import ROOT
+from vae_helpers.errors import CheckpointError, WriteError
 
-# Columns of text, even where it reads as a number: what a row rests on.
-TEXT = ("of", "command", "hardware", "python", "torch")
-
-
-class WriteError(OSError):
-    """A file that cannot be written; the message names it and what to do."""
-
-
-class RowError(ValueError):
-    """A table whose lines are no rows; the message names the file and the line."""
-
-
-class FetchError(OSError):
-    """A file that git could not bring; the message names it and what to do."""
+FORMAT = "vae-book-1"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -49,6 +37,23 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 @contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path`` against other processes, waiting for whoever has it.
+
+    The system lets go of it even after a SIGKILL. Raises WriteError where there can be no such
+    file.
+    """
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Say of what the system refuses which file it was, and what to do."""
     try:
@@ -60,118 +65,58 @@ def _named(path: Path) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Hold ``lock`` against other processes; the system lets go of it even after a SIGKILL.
-
-    Raises WriteError where there can be no such file.
-    """
-    with _named(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+# --- tensors ------------------------------------------------------------------------------------
 
 
-def read_rows(path: Path) -> list[dict]:
-    """The rows of a CSV table: numbers as such, a missing value's key left out.
-
-    Empty where there is no file. Raises RowError for a line with more or fewer cells than the head.
-    """
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        head, *lines = list(csv.reader(file)) or [[]]
-    for number, line in enumerate(lines, 2):
-        if len(line) != len(head):
-            raise RowError(f"{path}: line {number} has {len(line)} of {len(head)} cells; delete it")
-    return [
-        {
-            key: text if key in TEXT else _value(text)
-            for key, text in zip(head, line, strict=True)
-            if text
-        }
-        for line in lines
-    ]
+def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
+    """Write tensors and a JSON header as one safetensors file, atomically. Raises WriteError."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {**header, "format": FORMAT, "weights": digest_tensors(tensors)}
+    header = json.loads(json.dumps(header))  # as it is read back: keys are strings
+    header["digest"] = digest_json(header)
+    text = json.dumps(header, ensure_ascii=False, sort_keys=True)
+    write_atomically(path, save(tensors, metadata={"header": text}))
 
 
-def write_rows(path: Path, rows: Sequence[dict]) -> None:
-    """Write rows as a CSV table, atomically: a column for each key, empty where a row lacks it."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    keys = [key for key in keys if key not in TEXT] + [key for key in TEXT if key in keys]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, keys, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Read what ``save_tensors`` wrote. Raises CheckpointError for any other or damaged file."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("header", "{}"))
+        tensors = load_file(path)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint ({error}); delete it and train again"
+        ) from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not written by save_tensors; delete it and train again")
+    if header.pop("digest", None) != digest_json(header):
+        raise CheckpointError(f"{path}: its header is damaged; delete it and train again")
+    if header.get("weights") != digest_tensors(tensors):
+        raise CheckpointError(f"{path}: its tensors are damaged; delete it and train again")
+    return tensors, header
 
 
-def _value(text: str) -> bool | int | float | str:
-    if text in ("True", "False"):
-        return text == "True"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, named without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
-def fetched(path: Path, root: Path = ROOT) -> Path:
-    """``path`` itself, brought by git where a sparse clone has left the file out.
-
-    A chapter on its own, as in Colab, begins without models and films (see ``colab.py``); each
-    follows when it is asked for. Raises FetchError where the file cannot be had.
-    """
-    if left_out(path, root):
-        name = path.relative_to(root).as_posix()
-        _git(root, name, "sparse-checkout", "add", f"/{name}")
-    return path
+def digest_tensors(tensors: dict[str, Tensor]) -> str:
+    """Sixteen hex digits of names, shapes, types and bytes."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].cpu().contiguous()
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.view(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()[:16]
 
 
-def left_out(path: Path, root: Path = ROOT) -> bool:
-    """Whether git has the file but a sparse clone does not show it.
-
-    A full clone never asks git: a file deleted there stays away, and is made anew.
-    """
-    sparse = root / ".git" / "info" / "sparse-checkout"
-    if path.exists() or not sparse.exists() or not path.is_relative_to(root):
-        return False
-    return _skipped(root, path.relative_to(root).as_posix())
-
-
-@cache  # a file once brought exists, and is not asked for again
-def _skipped(root: Path, name: str) -> bool:
-    return _git(root, name, "ls-files", "-t", "--", name).startswith("S ")  # skip-worktree
-
-
-def _git(root: Path, name: str, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
-    if done.returncode:
-        reason = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise FetchError(
-            f"{name}: left out of this clone, and git could not bring it ({reason[-1]}); "
-            "run the cell again when the network is back"
-        )
-    return done.stdout
-
-
-def with_scalar(text: str, keys: Sequence[str | int], value: str) -> str:
-    """YAML ``text`` with ``value`` under those keys, and every other byte, comments too, as it was.
-
-    Raises KeyError where nothing stands there yet.
-    """
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    for key in keys:
-        if isinstance(node, yaml.SequenceNode):
-            found = dict(enumerate(node.value))
-        else:
-            found = {name.value: one for name, one in node.value}
-        node = found[key]
-    if node.value == value:
-        return text
-    quoted = yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf"))
-    start, end = node.start_mark.index, node.end_mark.index
-    end -= len(text[start:end]) - len(text[start:end].rstrip())  # a block's mark is a line too late
-    return text[:start] + quoted.rstrip("\n") + text[end:]
+def digest_json(value) -> str:
+    """Sixteen hex digits of a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -206,15 +206,4 @@ def _boot(x, y, width, length, sleeve):
     return np.maximum.reduce(np.broadcast_arrays(upper, shaft, heel)), details
 
 
-GARMENTS = (
-    _t_shirt,
-    _trouser,
-    _pullover,
-    _dress,
-    _coat,
-    _sandal,
-    _shirt,
-    _sneaker,
-    _bag,
-    _boot,
-)
+GARMENTS = (_t_shirt, _trouser, _pullover, _dress, _coat, _sandal, _shirt, _sneaker, _bag, _boot)

@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PIXELS = 28 * 28
-
 
 class ElboTerms(NamedTuple):
     """−ELBO = reconstruction + KL; both ``(B,)`` in nats per image."""
@@ -98,19 +96,21 @@ def kl_per_dimension(mu: Tensor, log_var: Tensor) -> Tensor:
 
 
 def entropy_floor(images: Tensor) -> Tensor:
-    """The least Bernoulli NLL any p can reach, ``(B,)`` in nats: reached at p = x.
+    """The least Bernoulli NLL any p can reach, ``(B,)`` in nats, float64 on the CPU.
 
-    It is the pixels' own entropy −Σ x log x + (1 − x) log(1 − x); 0 only for black and white.
+    Reached at p = x, it is the pixels' own entropy −Σ x log x + (1 − x) log(1 − x); 0 only for
+    black and white.
     """
-    pixels = images.double().flatten(1)
+    pixels = images.cpu().double().flatten(1)  # not every device has float64
     return -(torch.xlogy(pixels, pixels) + torch.xlogy(1 - pixels, 1 - pixels)).sum(1)
 
 
-def equivalent_beta(weight: float, sigma: float = 1.0, pixels: int = PIXELS) -> float:
+def equivalent_beta(weight: float, sigma: float = 1.0, pixels: int = 784) -> float:
     """The β of the ELBO's scale that minimizing mean MSE + ``weight``·KL amounts to.
 
-    Multiplying that objective by pixels / 2σ² makes its first term Σ(x − x̂)² / 2σ², the Gaussian
-    likelihood's; the same factor then stands before the KL.
+    pixels: how many numbers an image has, 784 where it is grey and 28×28. Multiplying that
+    objective by pixels / 2σ² makes its first term Σ(x − x̂)² / 2σ², the Gaussian likelihood's; the
+    same factor then stands before the KL.
     """
     return weight * pixels / (2 * sigma**2)
 

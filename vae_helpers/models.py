@@ -3,6 +3,9 @@
 The model knows no loss. Its decoder returns logits; only ``generate`` turns them into pixels.
 """
 
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -10,24 +13,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BATCH = 500  # images a large inference takes at a time: their activations stay in the cache
+Shape = tuple[int, int, int]  # channels, height and width of an image
 
 
 class VAE(nn.Module):
     """q(z|x) = N(μ(x), diag σ²(x)), p(z) = N(0, I), p(x|z) from ``decoder(z)`` (Kingma & Welling
     2014).
 
-    encoder: images ``(B, 1, 28, 28)`` → (μ, log σ²), each ``(B, d)``. With σ = 0 everywhere it is
+    encoder: images ``(B, C, H, W)`` → (μ, log σ²), each ``(B, d)``. With σ = 0 everywhere it is
     a plain autoencoder: its sample is μ, and its KL infinite.
-    decoder: latents ``(B, d)`` → logits ``(B, 1, 28, 28)``.
+    decoder: latents ``(B, d)`` → logits ``(B, C, H, W)``. shape: (C, H, W).
     classes: above 0, the model is conditional (Kingma et al. 2014): it is q(z|x, y) and p(x|z, y)
     with a label y ``(B,)``, which joins what the encoder's heads and the decoder see. A model
     without classes does not look at labels.
+
+    ``forward``, ``encode`` and ``decode`` are the passes that training consists of, in the mode
+    that the model is in; ``generate`` and ``sample`` make pictures, in evaluation mode.
     """
 
-    def __init__(self, encoder: "Encoder", decoder: nn.Module, classes: int = 0):
+    def __init__(
+        self, encoder: "Encoder", decoder: nn.Module, shape: Shape = (1, 28, 28), classes: int = 0
+    ):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.shape = shape
         self.classes = classes
 
     @property
@@ -36,21 +46,24 @@ class VAE(nn.Module):
         return self.encoder.mu.out_features
 
     def forward(
-        self,
-        images: Tensor,
-        generator: torch.Generator | None = None,
-        labels: Tensor | None = None,
-    ):
-        """Logits ``(B, 1, 28, 28)`` of one posterior sample each, μ and log σ² ``(B, d)``."""
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits ``(B, C, H, W)`` of one posterior sample each, μ and log σ² ``(B, d)``."""
         mu, log_var = self.encode(images, labels)
         return self.decode(self.reparameterize(mu, log_var, generator), labels), mu, log_var
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q(z|x), each ``(B, d)``, float32 even under autocast.
 
-        Raises ValueError, as all that follows does, where a conditional model gets no labels.
+        Raises ValueError for images of another shape than the model's and, as all that follows
+        does, where a conditional model gets no labels.
         """
-        mu, log_var = self.encoder(images, self._one_hot(labels))
+        if images.shape[1:] != self.shape:
+            raise ValueError(
+                f"images {tuple(images.shape)} for a model of {self.shape} each; build it with "
+                "their shape"
+            )
+        mu, log_var = self.encoder(images, labels)
         return mu.float(), log_var.float()
 
     @staticmethod
@@ -62,119 +75,141 @@ class VAE(nn.Module):
         return mu + torch.exp(0.5 * log_var) * noise(mu.shape, mu.device, generator)
 
     def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits ``(B, 1, 28, 28)`` of p(x|z), float32 even under autocast."""
-        return self.decoder(_joined(latents, self._one_hot(labels))).float()
+        """Logits ``(B, C, H, W)`` of p(x|z), float32 even under autocast."""
+        return self.decoder(_labelled(latents, labels, self.classes)).float()
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images ``(B, 1, 28, 28)`` in [0, 1]: the mean of p(x|z)."""
-        return torch.sigmoid(self.decode(latents, labels))
+        """Images ``(B, C, H, W)`` in [0, 1]: the mean of p(x|z)."""
+        with evaluating(self):
+            return torch.sigmoid(self.decode(latents, labels))
 
     def sample(
-        self,
-        count: int,
-        generator: torch.Generator | None = None,
-        labels: Tensor | None = None,
+        self, count: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
-        """``count`` images ``(count, 1, 28, 28)`` in [0, 1] from the prior, z ~ N(0, I)."""
-        device = self.encoder.mu.weight.device
-        return self.generate(noise((count, self.latent), device, generator), labels)
-
-    def _one_hot(self, labels: Tensor | None) -> Tensor | None:
-        if not self.classes:
-            return None
-        if labels is None:
-            raise ValueError(f"a model of {self.classes} classes needs labels; give (B,) of them")
-        return F.one_hot(labels, self.classes).float()
+        """``count`` images ``(count, C, H, W)`` in [0, 1] from the prior, z ~ N(0, I)."""
+        return self.generate(noise((count, self.latent), device_of(self), generator), labels)
 
 
 class Encoder(nn.Module):
     """A body that turns images into ``(B, features)``, and one linear head each for μ, log σ².
 
-    Without ``variational`` there is no second head, and log σ² is −∞. The one-hot label
-    ``(B, classes)`` of a conditional model joins the features.
+    Without ``variational`` there is no second head, and log σ² is −∞.
     """
 
     def __init__(
-        self,
-        body: nn.Module,
-        features: int,
-        latent: int,
-        variational: bool = True,
-        classes: int = 0,
+        self, body: nn.Module, features: int, latent: int, variational: bool = True, classes=0
     ):
         super().__init__()
         self.body = body
         self.mu = nn.Linear(features + classes, latent)
         self.log_var = nn.Linear(features + classes, latent) if variational else None
+        self.classes = classes
 
-    def forward(self, images: Tensor, one_hot: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        features = _joined(self.body(images), one_hot)
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        features = _labelled(self.body(images), labels, self.classes)
         mu = self.mu(features)
         if self.log_var is None:
             return mu, torch.full_like(mu, -torch.inf)
         return mu, self.log_var(features)
 
 
-def _joined(features: Tensor, one_hot: Tensor | None) -> Tensor:
-    return features if one_hot is None else torch.cat([features, one_hot.to(features.dtype)], dim=1)
+def _labelled(features: Tensor, labels: Tensor | None, classes: int) -> Tensor:
+    """Features ``(B, f)``, beside their one-hot labels in a conditional model."""
+    if not classes:
+        return features
+    if labels is None:
+        raise ValueError(f"a model of {classes} classes needs labels; give (B,) of them")
+    return torch.cat([features, F.one_hot(labels, classes).to(features)], dim=1)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """``model`` in evaluation mode; afterwards each of its parts is in the mode that it was in."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's weights are."""
+    return next(model.parameters()).device
+
+
+def drawn(how: Callable[..., Tensor], *arguments, device: torch.device, generator=None) -> Tensor:
+    """``how(*arguments)``, say of ``torch.randint``, for ``device``.
+
+    Drawn where the generator lives: a CPU generator gives every device the same.
+    """
+    source = device if generator is None else generator.device
+    return how(*arguments, generator=generator, device=source).to(device)
 
 
 def noise(shape, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-    """ε ~ N(0, I), drawn where the generator lives: a CPU generator gives every device the same."""
-    source = generator.device if generator is not None else device
-    return torch.randn(shape, generator=generator, device=source).to(device)
+    """ε ~ N(0, I), see ``drawn``."""
+    return drawn(torch.randn, shape, device=device, generator=generator)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """New layers lie on the CPU and draw their weights from ``seed``.
+
+    PyTorch's own draws then go on as if nothing had been drawn, on every device.
+    """
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs, too
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_rng_state(state)
 
 
 def build_vae(
-    body: str, latent: int, seed: int = 42, variational: bool = True, classes: int = 0
+    body: str,
+    latent: int,
+    shape: Shape = (1, 28, 28),
+    *,
+    seed: int = 42,
+    variational: bool = True,
+    classes: int = 0,
 ) -> VAE:
-    """A new VAE for 28×28 grey images, its weights drawn from ``seed``.
+    """A new VAE for images of ``shape`` (C, H, W), its weights drawn from ``seed``.
 
-    body: ``conv``, ``dense``, ``deep-conv`` or ``residual``. variational: False gives the plain
-    autoencoder.
+    body: ``dense`` or ``residual``, for images of any size; ``conv`` or ``deep-conv``, for sides
+    that are multiples of 4. variational: False gives the plain autoencoder.
     classes: above 0, a conditional model of that many labels.
-    Raises ValueError for another name, latent < 1 or classes < 0.
+    Raises ValueError for another name, latent < 1, classes < 0, or a shape that does not fit.
     """
-    if classes < 0:
-        raise ValueError(f"{classes} classes; give 0 for a model without labels, or their number")
     if body not in BODIES:
         raise ValueError(f"no body {body!r}; choose one of {', '.join(BODIES)}")
-    if latent < 1:
-        raise ValueError(f"latent size {latent}; a VAE needs at least one dimension")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return VAE(*BODIES[body](latent, variational, classes), classes)
+    if latent < 1 or classes < 0:
+        raise ValueError(f"latent size {latent}, {classes} classes; give 1 or more, and 0 or more")
+    shape = tuple(shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"images of shape {shape}; give (channels, height, width)")
+    with seeded(seed):
+        layers, features, decoder = BODIES[body](shape, latent + classes)
+        encoder = Encoder(layers, features, latent, variational, classes)
+    return VAE(encoder, decoder, shape, classes)
 
 
-def _dense(latent: int, variational: bool, classes: int) -> tuple[Encoder, nn.Module]:
-    encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU())
+def _dense(shape: Shape, inputs: int, width: int = 400, residual: bool = False):
+    # As every body: the encoder's layers, how many features they make, and the decoder's layers.
+    def hidden() -> list[nn.Module]:
+        if residual:
+            return [ResidualLayers(width), nn.LayerNorm(width), nn.SiLU()]
+        return [nn.ReLU()]
+
+    pixels = math.prod(shape)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(pixels, width), *hidden())
     decoder = nn.Sequential(
-        nn.Linear(latent + classes, 400),
-        nn.ReLU(),
-        nn.Linear(400, 784),
-        nn.Unflatten(1, (1, 28, 28)),
+        nn.Linear(inputs, width), *hidden(), nn.Linear(width, pixels), nn.Unflatten(1, shape)
     )
-    return Encoder(encoder, 400, latent, variational, classes), decoder
-
-
-def _residual(latent: int, variational: bool, classes: int) -> tuple[Encoder, nn.Module]:
-    width = 512
-    encoder = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(784, width),
-        ResidualLayers(width),
-        nn.LayerNorm(width),
-        nn.SiLU(),
-    )
-    decoder = nn.Sequential(
-        nn.Linear(latent + classes, width),
-        ResidualLayers(width),
-        nn.LayerNorm(width),
-        nn.SiLU(),
-        nn.Linear(width, 784),
-        nn.Unflatten(1, (1, 28, 28)),
-    )
-    return Encoder(encoder, width, latent, variational, classes), decoder
+    return encoder, width, decoder
 
 
 class ResidualLayers(nn.Module):
@@ -190,28 +225,38 @@ class ResidualLayers(nn.Module):
         return features + self.layers(features)
 
 
-def _conv(latent: int, variational: bool, classes: int, more: int = 0) -> tuple[Encoder, nn.Module]:
+def _conv(shape: Shape, inputs: int, more: int = 0):
+    channels, height, width = shape
+    if height % 4 or width % 4:
+        raise ValueError(
+            f"images of {height}×{width} for convolutions that halve both sides twice; pad or "
+            "resize them to multiples of 4, or build a dense or residual body, which takes any size"
+        )
+
+    def deeper() -> list[nn.Module]:
+        return [layer for _ in range(more) for layer in _normalized(nn.Conv2d(64, 64, 3, 1, 1))]
+
+    small = (64, height // 4, width // 4)
     encoder = nn.Sequential(
-        *_down(1, 32, stride=2),  # (B, 32, 14, 14)
-        *_down(32, 64, stride=2),  # (B, 64, 7, 7)
-        *_deeper(more),
+        *_normalized(nn.Conv2d(channels, 32, kernel_size=3, stride=2, padding=1)),  # half the sides
+        *_normalized(nn.Conv2d(32, 64, kernel_size=3, stride=2, padding=1)),  # a quarter
+        *deeper(),
         nn.Flatten(),
     )
     decoder = nn.Sequential(
-        *_spread(latent + classes),  # (B, 64, 7, 7)
-        *_deeper(more),
-        *_up(64, 32),  # (B, 32, 14, 14)
-        nn.ConvTranspose2d(32, 1, kernel_size=4, stride=2, padding=1),
+        nn.Linear(inputs, math.prod(small)),
+        Unflatten(1, small),
+        nn.ReLU(),
+        *deeper(),
+        *_normalized(nn.ConvTranspose2d(64, 32, kernel_size=4, stride=2, padding=1)),
+        nn.ConvTranspose2d(32, channels, kernel_size=4, stride=2, padding=1),
     )
-    return Encoder(encoder, 64 * 7 * 7, latent, variational, classes), decoder
+    return encoder, math.prod(small), decoder
 
 
-def _deeper(more: int) -> list[nn.Module]:
-    return [layer for _ in range(more) for layer in _down(64, 64, stride=1)]
-
-
-def _spread(inputs: int) -> list[nn.Module]:
-    return [nn.Linear(inputs, 64 * 7 * 7), Unflatten(1, (64, 7, 7)), nn.ReLU()]
+def _normalized(convolution: nn.Module) -> list[nn.Module]:
+    # Overwriting the normalized activations spares a third of this block's memory traffic.
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]
 
 
 class Unflatten(nn.Unflatten):
@@ -221,69 +266,44 @@ class Unflatten(nn.Unflatten):
         return super().forward(features).contiguous(memory_format=torch.channels_last)
 
 
-def _down(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:
-    # Overwriting the normalized activations spares a third of this block's memory traffic.
-    return [
-        nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=stride, padding=1),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(inplace=True),
-    ]
-
-
-def _up(channels_in: int, channels_out: int) -> list[nn.Module]:
-    return [
-        nn.ConvTranspose2d(channels_in, channels_out, kernel_size=4, stride=2, padding=1),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(inplace=True),
-    ]
-
-
 BODIES = {
     "conv": _conv,
     "dense": _dense,
     "deep-conv": partial(_conv, more=2),
-    "residual": _residual,
+    "residual": partial(_dense, width=512, residual=True),
 }
 
 
 def layer_table(model: VAE, images: Tensor) -> list[tuple[str, str, str, int]]:
     """What the live model does to a batch: (part, layer, output shape, parameters) per layer.
 
-    The heads μ and log σ² and every body layer appear in the order in which data meets them.
+    In the order in which data meets the layers of the encoder, the heads μ and log σ², and the
+    layers of the decoder. Of a model without classes.
     """
     rows = []
 
-    def record(part: str, layer: nn.Module):
-        def hook(_, __, output):
-            shape = " × ".join(["B", *map(str, output.shape[1:])])
-            parameters = sum(p.numel() for p in layer.parameters())
-            rows.append((part, _layer_name(layer), shape, parameters))
+    def through(part: str, layer: nn.Module, given: Tensor) -> Tensor:
+        made = layer(given)
+        shape = " × ".join(["B", *map(str, made.shape[1:])])
+        rows.append((part, _layer_name(layer), shape, parameter_count(layer)))
+        return made
 
-        return layer.register_forward_hook(hook)
-
-    parts = [
-        *(("encoder", layer) for layer in model.encoder.body),
-        ("μ head", model.encoder.mu),
-        ("log σ² head", model.encoder.log_var),
-        *(("decoder", layer) for layer in model.decoder),
-    ]
-    hooks = [record(part, layer) for part, layer in parts if layer is not None]
-    training = model.training
-    try:
-        with torch.inference_mode():
-            model.eval()(images)
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
+    with evaluating(model), torch.inference_mode():
+        features = images
+        for layer in model.encoder.body:
+            features = through("encoder", layer, features)
+        z = through("μ head", model.encoder.mu, features)
+        if model.encoder.log_var is not None:
+            through("log σ² head", model.encoder.log_var, features)
+        for layer in model.decoder:
+            z = through("decoder", layer, z)
     return rows
 
 
 def _layer_name(layer: nn.Module) -> str:
     name = type(layer).__name__
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-        kernel, stride, padding = layer.kernel_size[0], layer.stride[0], layer.padding[0]
-        return f"{name} k{kernel} s{stride} p{padding}"
+        name += f" k{layer.kernel_size[0]} s{layer.stride[0]} p{layer.padding[0]}"
     return name
 
 

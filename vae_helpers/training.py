@@ -1,4 +1,4 @@
-"""One training loop for every model in the book: fast, resumable, and honest about its state.
+"""One training loop for every model: fast, resumable, and honest about its state.
 
 ``fit`` continues after any interruption from the last finished epoch and, on the CPU in float32,
 ends bit for bit where an uninterrupted run ends: every epoch draws its order and its noise from
@@ -9,7 +9,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,18 +20,16 @@ from tqdm import tqdm
 
 from vae_helpers import losses
 from vae_helpers.data import ImageDataset
-from vae_helpers.storage import CheckpointError, digest_json, load_tensors, save_tensors, under
+from vae_helpers.errors import CheckpointError, TrainingError
+from vae_helpers.files import digest_json, load_tensors, save_tensors, under
+from vae_helpers.models import device_of, drawn, evaluating
 
 EVALUATION_BATCH = 1_000
-CUDA_CHECK_EVERY = 50  # steps between checks for NaN on a GPU, where each one waits for it
+CHECK_EVERY = 50  # steps between checks for NaN on a GPU, where each one waits for it
 
 # A loss maps (model, images, labels, β, generator) to named terms, ``(B,)`` each; "total" is
 # what training minimizes.
 Loss = Callable[..., dict[str, Tensor]]
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on; the message names epoch, step and term, and the remedy."""
 
 
 @dataclass
@@ -105,19 +103,26 @@ def fit(
     precision: autocast type, see ``best_precision``; None is float32.
     progress: show a bar, or call this after each step with the share that is done, up to 1.
 
-    Raises DataError without images, ValueError for a schedule that does not exist,
-    TrainingError at the first NaN or infinite term, and CheckpointError when ``state`` belongs to
-    another training. Ctrl-C leaves the model as it was after the last finished epoch.
+    Raises DataError without images, ValueError for a schedule that does not exist or for numbers
+    that no training has, TrainingError at the first NaN or infinite term, and CheckpointError when
+    ``state`` belongs to another training. Ctrl-C leaves the model as it was after the last finished
+    epoch. The model keeps its mode.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"no schedule {schedule!r}; choose one of {', '.join(SCHEDULES)}")
-    device = next(model.parameters()).device
+    if epochs < 0 or batch_size < 1 or not lr > 0:
+        raise ValueError(
+            f"{epochs} epochs of batches of {batch_size} at a rate of {lr}; give at least 0 epochs "
+            "and 1 image a batch, and a rate above 0"
+        )
+    device = device_of(model)
     data = data.to(device)
     watch = watch or {}
     beta_at = beta if callable(beta) else lambda progress: beta
     # NHWC spares the convolutions a reordering on the way in and out.
     model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    fused = device.type in ("cpu", "cuda")
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=fused)
     scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
     history, snapshots = History(), {}
     identity = digest_json(
@@ -136,13 +141,12 @@ def fit(
         disable=progress is not True,
         mininterval=0.5,
     )
-    finished = _clone(model)
-    try:
+    with bar, evaluating(model), _undoing(model) as keep:  # and then in the mode that it was in
         for epoch in range(history.epochs + 1, epochs + 1):
             began = time.perf_counter()
             model.train()
             generator = _generator(device, seed, epoch)
-            order = torch.randperm(len(data), generator=generator, device=device)
+            order = drawn(torch.randperm, len(data), device=device, generator=generator)
             sums: dict[str, Tensor] = {}
             for step, (images, labels) in enumerate(data.batches(batch_size, order)):
                 now = ((epoch - 1) * steps + step) / (epochs * steps)
@@ -156,7 +160,7 @@ def fit(
                 scaler.update()
                 for name, term in terms.items():
                     sums[name] = sums.get(name, 0) + term.detach().sum()
-                if device.type == "cpu" or step % CUDA_CHECK_EVERY == 0 or step == steps - 1:
+                if device.type == "cpu" or step % CHECK_EVERY == 0 or step == steps - 1:
                     _refuse_nan(sums, epoch, step)
                 if snapshot is not None:
                     snapshots |= snapshot(model, (epoch - 1) * steps + step + 1)
@@ -176,17 +180,12 @@ def fit(
                     | {name: float(term.double().mean()) for name, term in terms.items()}
                 )
             history.seconds += time.perf_counter() - began
-            finished = _clone(model)
+            keep()
             if state is not None:
                 _store(state, identity, model, optimizer, scaler, history, snapshots)
             bar.set_description(f"epoch {epoch}/{epochs} on {device.type}", refresh=False)
             last = history.rows[-1]
             bar.set_postfix_str(f"{last['split']} {last['total']:.2f}")
-    except BaseException:
-        model.load_state_dict(finished)
-        raise
-    finally:
-        bar.close()
     return history, snapshots
 
 
@@ -204,17 +203,12 @@ def evaluate(
     In evaluation mode and float32, with noise drawn on the CPU: the same on every machine up to
     rounding.
     """
-    device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         batches = [
-            loss(model, images.to(device), labels.to(device), beta=beta, generator=generator)
-            for images, labels in data.batches(EVALUATION_BATCH)
+            loss(model, images, labels, beta=beta, generator=generator)
+            for images, labels in data.to(device_of(model)).batches(EVALUATION_BATCH)
         ]
-    finally:
-        model.train(training)
     return {name: torch.cat([batch[name].cpu() for batch in batches]) for name in batches[0]}
 
 
@@ -238,8 +232,10 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
 
 
 def best_device() -> torch.device:
-    """A CUDA device where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """A CUDA device where there is one, else Apple's (MPS), else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def best_precision(device: torch.device) -> torch.dtype | None:
@@ -251,6 +247,8 @@ def best_precision(device: torch.device) -> torch.dtype | None:
     if device.type == "cuda":
         major, _ = torch.cuda.get_device_capability(device)
         return torch.bfloat16 if major >= 8 else torch.float16 if major >= 7 else None
+    if device.type != "cpu":
+        return None
     has = [
         getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16")
     ]
@@ -265,7 +263,9 @@ def _autocast(device: torch.device, precision: torch.dtype | None):
 
 def _generator(device: torch.device, seed: int, epoch: int) -> torch.Generator:
     mixed = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(mixed) & 0x7FFF_FFFF_FFFF_FFFF)
+    # A GPU draws for itself, else each step would wait for the CPU's numbers.
+    where = device if device.type == "cuda" else "cpu"
+    return torch.Generator(where).manual_seed(int(mixed) & 0x7FFF_FFFF_FFFF_FFFF)
 
 
 def _refuse_nan(sums: dict[str, Tensor], epoch: int, step: int) -> None:
@@ -278,8 +278,20 @@ def _refuse_nan(sums: dict[str, Tensor], epoch: int, step: int) -> None:
             )
 
 
-def _clone(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+@contextlib.contextmanager
+def _undoing(model: nn.Module) -> Iterator[Callable[[], None]]:
+    """Whatever interrupts, the model goes back to where what this yields was last called."""
+    kept = {}
+
+    def keep() -> None:
+        kept.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
+
+    keep()
+    try:
+        yield keep
+    except BaseException:
+        model.load_state_dict(kept)
+        raise
 
 
 def _store(state, identity, model, optimizer, scaler, history, snapshots) -> None:

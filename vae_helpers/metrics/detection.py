@@ -5,6 +5,8 @@ import math
 import numpy as np
 from torch import Tensor
 
+from vae_helpers.metrics import finite
+
 
 def auroc(normal: Tensor, anomalous: Tensor) -> tuple[float, float]:
     """P(an anomaly scores higher than a normal example), ties counting ½, and its standard error.
@@ -15,11 +17,9 @@ def auroc(normal: Tensor, anomalous: Tensor) -> tuple[float, float]:
     """
     from scipy.stats import rankdata
 
-    low, high = (np.asarray(scores, dtype=np.float64).ravel() for scores in (normal, anomalous))
+    low, high = (finite(scores, "scores").ravel() for scores in (normal, anomalous))
     if min(len(low), len(high)) < 2:
         raise ValueError(f"{len(low)} normal, {len(high)} anomalous scores; give two of each")
-    if np.isnan(low).any() or np.isnan(high).any():
-        raise ValueError("scores hold NaN; look at the model or the images they come from")
     ranks = rankdata(np.concatenate([low, high]))  # ties share their mean rank
     # Of one example: the share of the other kind that it is on the right side of.
     above = (ranks[len(low) :] - rankdata(high)) / len(low)

@@ -1,28 +1,47 @@
-"""Which differences are more than chance: between trainings from several seeds, or image by image.
+"""Numbers with their errors, and which differences are more than chance.
 
-Values are samples of one number each, say the −ELBO of five trainings. Differences are a − b.
+Samples are of one number each, say the −ELBO of five trainings or of each image; differences are
+a − b.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from vae_helpers.metrics import finite
 
 LEVEL = 0.05  # the share of true null hypotheses that may be rejected, and 1 − the confidence
 POWER = 0.8  # the share of experiments that should find what is there
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A difference of means, its 95 % confidence interval, and the p-value of there being none.
+class Estimate:
+    """A number, its error and the count it rests on; formats as ``241.98 ± 0.87``."""
 
-    p: two-sided.
-    """
+    value: float
+    error: float | None = None
+    n: int | None = None
+
+    def __format__(self, spec: str) -> str:
+        text = format(self.value, spec)
+        return text if self.error is None else f"{text} ± {format(self.error, spec)}"
+
+
+def estimate(examples: Tensor) -> Estimate:
+    """The mean of ``examples`` ``(N,)`` with its standard error, in double precision."""
+    examples = examples.cpu().double().flatten()
+    n = len(examples)
+    error = float(examples.std()) / math.sqrt(n) if n > 1 else None
+    return Estimate(float(examples.mean()), error, n)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of means, its 95 % confidence interval, and the two-sided p-value of none."""
 
     value: float
     low: float
@@ -33,32 +52,32 @@ class Difference:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def welch(a: "ArrayLike", b: "ArrayLike") -> Difference:
+def welch(a: ArrayLike, b: ArrayLike) -> Difference:
     """The difference of two independent samples, ``(n,)`` and ``(m,)``, whose spreads may differ.
 
     Welch 1947. Raises ValueError for fewer than two values of either, NaN, or no spread at all.
     """
     from scipy.stats import ttest_ind
 
-    a, b = _sample(a), _sample(b)
-    if not (a.std() or b.std()):
+    (a, rounding_a), (b, rounding_b) = _sample(a), _sample(b)
+    if np.ptp(a) <= rounding_a and np.ptp(b) <= rounding_b:
         raise ValueError("values without any spread say nothing of chance; give other seeds")
     return _difference(a.mean() - b.mean(), ttest_ind(a, b, equal_var=False))
 
 
-def paired(a: "ArrayLike", b: "ArrayLike") -> Difference:
+def paired(a: ArrayLike, b: ArrayLike) -> Difference:
     """The difference of two samples ``(n,)`` whose n-th values belong together, as of one image.
 
     Student's t of the n differences, from which all that the pairs share has gone. Raises
     ValueError for fewer than two pairs, samples of two lengths, NaN, or differences that are all
-    the same.
+    the same, but for rounding.
     """
     from scipy.stats import ttest_rel
 
-    a, b = _sample(a), _sample(b)
+    (a, rounding_a), (b, rounding_b) = _sample(a), _sample(b)
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values and {len(b)} do not make pairs")
-    if not (a - b).std():
+    if np.ptp(a - b) <= rounding_a + rounding_b:
         raise ValueError("differences without any spread say nothing of chance; give other pairs")
     return _difference((a - b).mean(), ttest_rel(a, b))
 
@@ -100,13 +119,13 @@ def detectable(spread: float, n: int) -> float:
     return spread * effect * math.sqrt(2 / n)
 
 
-def _sample(values: "ArrayLike") -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64).ravel()
+def _sample(given: ArrayLike) -> tuple[np.ndarray, float]:
+    """The values ``(n,)``, and the spread that rounding alone may give numbers of their size."""
+    values = finite(given, "values").ravel()
     if len(values) < 2:
         raise ValueError(f"{len(values)} values; a spread takes two")
-    if not np.isfinite(values).all():
-        raise ValueError("values hold NaN or infinity; look at the runs they come from")
-    return values
+    single = "float32" in str(getattr(given, "dtype", ""))  # an array's or a tensor's
+    return values, 4 * (2.0**-23 if single else 2.0**-52) * np.abs(values).max()
 
 
 def _difference(value: float, test) -> Difference:

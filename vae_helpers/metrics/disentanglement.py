@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from vae_helpers.metrics import finite
+
 BINS = 20
 CHANCE = 0.05  # R², or accuracy above guessing, below which a factor counts as not predicted
 
@@ -9,17 +11,18 @@ CHANCE = 0.05  # R², or accuracy above guessing, below which a factor counts as
 def mutual_information_gap(codes: np.ndarray, factors: np.ndarray) -> float:
     """MIG: mean over factors of (I(z_j; v) − I(z_k; v)) / H(v), j and k the two best dimensions.
 
-    Chen et al. 2018. codes ``(N, d)``, factors ``(N, F)``; both are cut into at most 20 bins that
-    hold as many each. From 0, where no factor has a dimension of its own, to 1. Raises as ``dci``
-    does.
+    Chen et al. 2018. codes ``(N, d)``, factors ``(N, F)``; a column of more than 20 different
+    values is cut into as many bins that hold as many each. From 0, where no factor has a dimension
+    of its own, to 1. Raises as ``dci`` does.
     """
-    _check(codes, factors)
+    from sklearn.metrics import mutual_info_score
+
+    codes, factors = _checked(codes, factors)
     gaps = []
-    for factor in factors.T:
-        cut = _binned(factor)
-        shared = np.sort([information(_binned(code), cut) for code in codes.T])
+    for factor in map(_binned, factors.T):
+        shared = np.sort([mutual_info_score(_binned(code), factor) for code in codes.T])
         second = shared[-2] if len(shared) > 1 else 0.0
-        gaps.append((shared[-1] - second) / information(cut, cut))
+        gaps.append((shared[-1] - second) / mutual_info_score(factor, factor))
     return float(np.mean(gaps))
 
 
@@ -43,7 +46,7 @@ def dci(
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    _check(codes, factors)
+    codes, factors = _checked(codes, factors)
     count = factors.shape[1]
     if count < 2 or not set(categories) <= set(range(count)):
         raise ValueError(f"{count} factors with categories {categories}; give 2 or more, by column")
@@ -72,15 +75,6 @@ def dci(
     }
 
 
-def information(a: np.ndarray, b: np.ndarray) -> float:
-    """I(a; b) in nats of two columns of whole numbers from 0; I(a; a) is the entropy of a."""
-    joint = np.zeros((a.max() + 1, b.max() + 1))
-    np.add.at(joint, (a, b), 1 / len(a))
-    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    some = joint > 0
-    return float((joint[some] * np.log(joint[some] / independent[some])).sum())
-
-
 def _one_sidedness(used: np.ndarray) -> float:
     """1 − entropy of each row over log of its length, weighted by the row's share of the whole."""
     total = used.sum()
@@ -96,18 +90,21 @@ def _one_sidedness(used: np.ndarray) -> float:
 
 
 def _binned(values: np.ndarray) -> np.ndarray:
-    # Equal values share a bin, so that a constant has one; an outlier moves no edge.
+    different = np.unique(values)
+    if len(different) <= BINS:
+        return np.searchsorted(different, values)
+    # Equal values share a bin; an outlier moves no edge.
     edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
     return np.searchsorted(edges, values, side="right")
 
 
-def _check(codes: np.ndarray, factors: np.ndarray) -> None:
+def _checked(codes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    codes, factors = finite(codes, "codes"), finite(factors, "factors")
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or len(codes) < 100:
         raise ValueError(
             f"codes of shape {codes.shape} for factors of shape {factors.shape}; give at least 100 "
             "of each, (N, d) and (N, F)"
         )
-    if not (np.isfinite(codes).all() and np.isfinite(factors).all()):
-        raise ValueError("codes or factors hold NaN or infinity; look at the model or the images")
     if (factors == factors[:1]).all(0).any():
         raise ValueError("a factor is the same everywhere; leave out what never changes")
+    return codes, factors

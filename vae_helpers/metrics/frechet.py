@@ -5,6 +5,8 @@ Everything is computed in float64.
 
 import numpy as np
 
+from vae_helpers.metrics import finite
+
 NEIGHBOURS = 5
 BLOCK = 1_000  # rows of a distance matrix held at a time
 
@@ -17,13 +19,14 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     NaN, or no more samples than features, whose covariance would be singular.
     """
     a, b = _checked(a, b)
-    for one in (a, b):
-        if len(one) <= one.shape[1]:
-            raise ValueError(
-                f"{len(one)} samples of {one.shape[1]} features have a singular covariance; "
-                f"give more than {one.shape[1]}"
-            )
-    return frechet_of_gaussians(*_moments(a), *_moments(b))
+    count, features = min(len(a), len(b)), a.shape[1]
+    if count <= features:
+        raise ValueError(
+            f"{count} samples of {features} features have a singular covariance; give more than "
+            f"{features}"
+        )
+    moments = [(one.mean(0), np.atleast_2d(np.cov(one, rowvar=False))) for one in (a, b)]
+    return frechet_of_gaussians(*moments[0], *moments[1])
 
 
 def frechet_of_gaussians(
@@ -125,14 +128,8 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.maximum(squared, 0)
 
 
-def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return features.mean(0), np.atleast_2d(np.cov(features, rowvar=False))
-
-
 def _checked(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    a, b = finite(a, "features"), finite(b, "features")
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"features of shapes {a.shape} and {b.shape}; give (N, d) and (M, d)")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("features hold NaN or infinity; look at the images they come from")
     return a, b

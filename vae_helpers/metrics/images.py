@@ -10,30 +10,30 @@ BLOCK = 1_000  # rows of a distance matrix held at a time
 
 
 def sharpness(images: Tensor) -> Tensor:
-    """Variance of the Laplacian over each image ``(N, 1, H, W)``: ``(N,)``, 0 for a flat image.
+    """Variance of the Laplacian over each image ``(N, C, H, W)``: ``(N,)``, 0 for a flat image.
 
-    A blurred edge has a smaller second derivative (Pech-Pacheco et al. 2000). Noise counts as
-    sharp, too. Raises ValueError for another shape, NaN, or values outside [0, 1].
+    A blurred edge has a smaller second derivative (Pech-Pacheco et al. 2000); of a colour image,
+    the mean over its channels. Noise counts as sharp, too. Raises ValueError for another shape,
+    NaN, or values outside [0, 1].
     """
-    check_images(images)
-    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
-    laplacian = F.conv2d(images.double(), kernel.double().to(images.device)[None, None])
-    return laplacian.flatten(1).var(1, correction=0)
+    images = checked_images(images)
+    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]).double()
+    laplacian = F.conv2d(images.flatten(0, 1)[:, None], kernel[None, None])
+    return laplacian.flatten(1).var(1, correction=0).view(images.shape[:2]).mean(1)
 
 
 def diversity(images: Tensor) -> tuple[float, float]:
-    """Mean L2 distance between two different images of ``(N, 1, H, W)``, and its standard error.
+    """Mean L2 distance between two different images of ``(N, C, H, W)``, and its standard error.
 
     Every pair counts once. The error is that of a U-statistic, 2·sd(h)/√N, where h is one image's
     mean distance to the others (Hoeffding 1948). Raises ValueError for fewer than 3 images, and
     as ``sharpness`` does.
     """
-    check_images(images)
-    count = len(images)
+    points = checked_images(images).flatten(1)
+    count = len(points)
     if count < 3:
         raise ValueError(f"{count} images; diversity and its error need at least 3")
     # Centred and in double precision, equal images are at distance 0 and not merely near it.
-    points = images.double().flatten(1)
     points = points - points.mean(0)
     to_others = torch.cat(
         [torch.cdist(part, points).sum(1) / (count - 1) for part in points.split(BLOCK)]
@@ -41,14 +41,16 @@ def diversity(images: Tensor) -> tuple[float, float]:
     return float(to_others.mean()), 2 * float(to_others.std()) / math.sqrt(count)
 
 
-def check_images(images: Tensor) -> None:
-    """Raise ValueError unless images are ``(N, 1, H, W)``, finite, and in [0, 1]."""
-    if images.ndim != 4 or images.shape[1] != 1 or len(images) == 0:
-        raise ValueError(f"images of shape {tuple(images.shape)}; give (N, 1, H, W) with N > 0")
+def checked_images(images: Tensor) -> Tensor:
+    """Images ``(N, C, H, W)`` in [0, 1], in float64 on the CPU; ValueError for any others."""
+    if images.ndim != 4 or len(images) == 0:
+        raise ValueError(f"images of shape {tuple(images.shape)}; give (N, C, H, W) with N > 0")
     if not images.is_floating_point():
         raise ValueError(f"images of {images.dtype}; give floats in [0, 1], bytes divided by 255")
+    images = images.cpu().double()  # not every device has float64
     low, high = float(images.min()), float(images.max())
     if math.isnan(low + high):
         raise ValueError("images hold NaN; look at what made them")
     if low < 0 or high > 1:
         raise ValueError(f"pixels from {low:g} to {high:g}; scale them to [0, 1]")
+    return images

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 ACTIVE = 0.01  # the variance of μ above which a dimension counts as used
@@ -14,8 +15,7 @@ def active_units(mu: Tensor) -> int:
 
     Burda et al. 2016, appendix C. Raises ValueError for fewer than 2 codes or NaN.
     """
-    _check(mu)
-    return int((mu.double().var(0) > ACTIVE).sum())
+    return int((_checked(mu).double().var(0) > ACTIVE).sum())
 
 
 def latent_statistics(mu: Tensor, log_var: Tensor) -> dict[str, Tensor]:
@@ -24,8 +24,7 @@ def latent_statistics(mu: Tensor, log_var: Tensor) -> dict[str, Tensor]:
     q(z) = 1/N Σ q(z|xₙ) has mean E[μ] and variance Var[μ] + E[σ²]; the prior's are 0 and 1.
     Raises as ``active_units`` does.
     """
-    _check(mu)
-    mu, variance = mu.double(), log_var.double().exp()
+    mu, variance = _checked(mu).double(), log_var.cpu().double().exp()
     return {
         "min": mu.min(0).values,
         "max": mu.max(0).values,
@@ -45,7 +44,7 @@ def mutual_information(
     2019). 0 for a collapsed posterior. Raises as ``active_units`` does, and ValueError for a
     log σ² that is not finite: a plain autoencoder's codes tell everything.
     """
-    _check(mu)
+    mu, log_var = _checked(mu), log_var.cpu()
     if not log_var.isfinite().all():
         raise ValueError("log σ² is not finite; give a posterior that has a width")
     z = torch.randn(mu.shape, generator=generator) * torch.exp(0.5 * log_var) + mu
@@ -71,8 +70,7 @@ def silhouette(codes: Tensor, labels: Tensor) -> float:
     """
     from sklearn.metrics import silhouette_score
 
-    _check(codes)
-    return float(silhouette_score(codes.flatten(1).numpy(), labels.numpy()))
+    return float(silhouette_score(_checked(codes).numpy(), labels.cpu().numpy()))
 
 
 def neighbour_accuracy(
@@ -85,12 +83,24 @@ def neighbour_accuracy(
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    _check(known)
     if len(known) < k:
         raise ValueError(f"{len(known)} known codes for {k} neighbours; give more")
-    model = KNeighborsClassifier(k).fit(known.flatten(1).numpy(), known_labels.numpy())
-    right = model.predict(codes.flatten(1).numpy()) == labels.numpy()
-    return torch.from_numpy(right.astype(np.float64))
+    return _right(KNeighborsClassifier(k), known, known_labels, codes, labels)
+
+
+def linear_accuracy(known: Tensor, known_labels: Tensor, codes: Tensor, labels: Tensor) -> Tensor:
+    """Whether a linear classifier of ``known`` codes gets the class right, ``(N,)`` of 0, 1.
+
+    Logistic regression with an L2 penalty of weight 1, on codes scaled to mean 0 and deviation 1
+    (Alain & Bengio 2017 call it a probe). Otherwise as ``neighbour_accuracy``. Raises ValueError
+    for NaN, or where only one class is known.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
+    return _right(probe, known, known_labels, codes, labels)
 
 
 def neighbourhoods(codes: Tensor, labels: Tensor, classes: int, k: int = 10) -> Tensor:
@@ -101,34 +111,24 @@ def neighbourhoods(codes: Tensor, labels: Tensor, classes: int, k: int = 10) -> 
     """
     from sklearn.neighbors import NearestNeighbors
 
-    _check(codes)
+    codes, labels = _checked(codes).numpy(), labels.cpu()
     if len(codes) <= k:
         raise ValueError(f"{len(codes)} codes for {k} neighbours; give more")
-    found = NearestNeighbors(n_neighbors=k).fit(codes.numpy()).kneighbors(return_distance=False)
-    shares = torch.nn.functional.one_hot(labels[torch.from_numpy(found)], classes).double().mean(1)
+    found = NearestNeighbors(n_neighbors=k).fit(codes).kneighbors(return_distance=False)
+    shares = F.one_hot(labels[torch.from_numpy(found)], classes).double().mean(1)
     return torch.stack([shares[labels == one].mean(0) for one in range(classes)])
 
 
-def linear_accuracy(known: Tensor, known_labels: Tensor, codes: Tensor, labels: Tensor) -> Tensor:
-    """Whether a linear classifier of ``known`` codes gets the class right, ``(N,)`` of 0, 1.
-
-    Logistic regression with an L2 penalty of weight 1, on codes scaled to mean 0 and deviation 1
-    (Alain & Bengio 2017 call it a probe). known ``(M, d)`` come from training images, codes
-    ``(N, d)`` from test images. Raises ValueError for NaN, or where only one class is known.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    _check(known)
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
-    probe.fit(known.flatten(1).numpy(), known_labels.numpy())
-    right = probe.predict(codes.flatten(1).numpy()) == labels.numpy()
+def _right(classifier, known: Tensor, known_labels: Tensor, codes: Tensor, labels: Tensor):
+    classifier.fit(_checked(known).numpy(), known_labels.cpu().numpy())
+    right = classifier.predict(codes.cpu().flatten(1).numpy()) == labels.cpu().numpy()
     return torch.from_numpy(right.astype(np.float64))
 
 
-def _check(codes: Tensor) -> None:
+def _checked(codes: Tensor) -> Tensor:
+    """Codes, or images as codes of their pixels, on the CPU."""
     if codes.ndim < 2 or len(codes) < 2:
         raise ValueError(f"codes of shape {tuple(codes.shape)}; give (N, d) with N > 1")
     if codes.isnan().any():
         raise ValueError("codes hold NaN; look at the model or the images they come from")
+    return codes.cpu().flatten(1)

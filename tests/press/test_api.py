@@ -1,0 +1,73 @@
+"""The page of the library's functions: docstrings as Sphinx reads them, and links to sources."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from press.settings import ROOT
+from press.site import api
+from vae_helpers import losses, models
+
+
+def test_sentences_about_parameters_become_fields():
+    docstring = (
+        "Train in place.\n\n"
+        "epochs: how many; lr ``(1,)``: the rate,\nwhich falls. mu, var: moments. other: no such.\n"
+        "Raises ValueError for none.\n\n"
+        "After that, epochs: stays."
+    )
+    assert api.readable(docstring, ["epochs", "lr", "mu", "var"]).split("\n\n") == [
+        "Train in place.",
+        ":param epochs: how many",
+        ":param lr: ``(1,)``, the rate, which falls.",
+        ":param mu,var: moments. other: no such.",
+        "Raises ValueError for none.",
+        "After that, epochs: stays.",
+    ]
+
+
+def test_what_is_no_field_stays_as_it_is():
+    code = "Like this:\n\n    epochs: 3\n    more\n\nTwo\nlines."
+    assert api.readable(code, ["epochs"]) == code
+    assert api.readable("x: y", []) == "x: y"
+
+
+def test_prose_has_no_references():
+    assert api.readable("log p(x|z), |z| and r_ but ``r_`` and a_b.", []) == (
+        r"log p(x\|z), \|z\| and r\_ but ``r_`` and a_b."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "module", "name"),
+    [
+        (losses.kl_divergence, "losses", "kl_divergence"),
+        (models.VAE.decode, "models", "VAE.decode"),
+        (models.VAE.latent.fget, "models", "VAE.latent"),
+        (models.evaluating.__wrapped__, "models", "evaluating"),  # below a decorator
+    ],
+)
+def test_an_address_is_that_of_the_definition(value, module, name):
+    found = api.address("CODE", "py", {"module": f"vae_helpers.{module}", "fullname": name})
+    path, line = re.fullmatch(r"CODE/(\S+)#L(\d+)", found).groups()
+    assert (ROOT / path).resolve() == Path(value.__code__.co_filename).resolve()
+    assert int(line) == value.__code__.co_firstlineno
+
+
+def test_a_value_has_no_address():
+    assert (
+        api.address("CODE", "py", {"module": "vae_helpers.losses", "fullname": "__doc__"}) is None
+    )
+
+
+def test_every_module_of_the_library_is_on_the_page():
+    page = (ROOT / "pages" / "api.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\.\. automodule:: (\S+)$", page, re.MULTILINE)
+    paths = [
+        path.relative_to(ROOT).with_suffix("") for path in (ROOT / "vae_helpers").rglob("*.py")
+    ]
+    modules = {".".join(path.parts) for path in paths if path.name != "__init__"}
+    within = {one for one in modules if one.startswith("vae_helpers.figures.")}  # re-exported
+    assert set(listed) == modules - within | {"vae_helpers.figures"}
+    assert len(listed) == len(set(listed))
