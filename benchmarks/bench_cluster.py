@@ -17,7 +17,6 @@ from timing import BOOK, Numbers, main, seconds, spread
 
 from press import cluster
 from press.book import open_book
-from press.cluster import Task
 from press.runs import Run, build
 from vae_helpers.metrics.differences import Estimate
 from vae_helpers.training import fit
@@ -31,34 +30,30 @@ TASKS = 10_000
 SIMULATED = {8: 0.02, 64: 0.2}  # workers → mean seconds a task sleeps
 
 
-def training(seed: int, tell) -> float:
+def training(seed: int) -> float:
     """One training of the benchmark; the images are loaded once a worker."""
     images = open_book().images("train").subset(slice(IMAGES))
     model = build(TRAINED)
-    history, _ = fit(model, images, epochs=1, seed=seed, progress=tell)
+    history, _ = fit(model, images, epochs=1, seed=seed, progress=False)
     return history.seconds
 
 
 def makespans(workers: int, counts: Sequence[int]) -> list[float]:
     """Seconds that so many trainings take on workers of one thread, once these are warm."""
-    with cluster.cluster(workers=workers, settings=BOOK.settings) as client:
+    with cluster.cluster(count=workers, settings=BOOK.settings) as client:
 
         def train(count: int) -> None:
-            tasks = [Task(f"training {i}", partial(training, i), 1.0) for i in range(count)]
-            assert len(list(cluster.each(client, tasks))) == count
+            calls = {f"training {i}": partial(training, i) for i in range(count)}
+            assert len(list(cluster.each(client, calls))) == count
 
         train(2 * workers)
         return [seconds(partial(train, count)) for count in counts]
 
 
-def sleep(length: float, tell) -> None:
-    time.sleep(length)
-
-
 def simulated(workers: int, mean: float) -> tuple[float, float]:
     """Makespan and ideal makespan of ten thousand sleeping tasks, in seconds."""
     some = random.Random(0)
-    lengths = [mean * some.uniform(0.5, 1.5) for _ in range(TASKS)]
+    lengths = sorted((mean * some.uniform(0.5, 1.5) for _ in range(TASKS)), reverse=True)
     with (
         LocalCluster(
             n_workers=workers,
@@ -69,7 +64,7 @@ def simulated(workers: int, mean: float) -> tuple[float, float]:
         ) as simulation,
         Client(simulation) as client,
     ):
-        tasks = [Task(f"task {i}", partial(sleep, one), one) for i, one in enumerate(lengths)]
+        tasks = {f"task {i}": partial(time.sleep, one) for i, one in enumerate(lengths)}
         began = time.perf_counter()
         assert len(list(cluster.each(client, tasks))) == TASKS
         return time.perf_counter() - began, max(sum(lengths) / workers, max(lengths))

@@ -6,7 +6,7 @@ python benchmarks/bench_import.py [--store]
 import subprocess
 import sys
 
-from timing import Numbers, main, ratio, seconds, spread
+from timing import CHILD, Numbers, main, ratio, seconds, spread
 
 REPEATS = 7
 LIMIT = 1.5  # times as long as PyTorch itself
@@ -21,7 +21,7 @@ PACKAGES = {
 
 
 def start(code: str) -> None:
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, env=CHILD)
 
 
 def measured() -> Numbers:

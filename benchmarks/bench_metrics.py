@@ -11,7 +11,7 @@ import torch
 from timing import BOOK, Numbers, in_turn, main, ratio, seconds, spread
 
 from vae_helpers.metrics.frechet import frechet
-from vae_helpers.metrics.likelihood import importance_bound
+from vae_helpers.metrics.posterior import log_weights
 
 REPEATS = 15
 SAMPLES = 10_000
@@ -51,16 +51,16 @@ def measured() -> Numbers:
     for name in BOUNDED:
         model = BOOK.experiment(name).model
         for samples in IMPORTANCE if name == "conv16" else IMPORTANCE[1:2]:
-            times = [seconds(lambda: importance_bound(model, images, samples)) for _ in range(4)]  # noqa: B023
+            times = [seconds(lambda: log_weights(model, images, samples)) for _ in range(4)]  # noqa: B023
             rates = [IMAGES / one for one in times[1:]]
             numbers[f"bound {name} {samples}"] = spread(rates), "images/s"
     model = BOOK.experiment("conv16").model
 
     def one_by_one():
         for i in range(20):
-            importance_bound(model, images[i : i + 1], IMPORTANCE[1])
+            log_weights(model, images[i : i + 1], IMPORTANCE[1])
 
-    slow, fast = in_turn(one_by_one, lambda: importance_bound(model, images[:20], 100), 3)
+    slow, fast = in_turn(one_by_one, lambda: log_weights(model, images[:20], 100), 3)
     numbers["bound ratio"] = ratio(slow, fast), "times"
     return numbers
 

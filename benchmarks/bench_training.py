@@ -12,7 +12,7 @@ import time
 
 import conventional
 import torch
-from timing import BOOK, Numbers, ratio, seconds, spread
+from timing import BOOK, CHILD, Numbers, ratio, seconds, spread
 
 from press.files import hardware
 from press.runs import ONE_CYCLE, RUNS
@@ -74,8 +74,8 @@ def peak_memory() -> float:
         "    watch={'test': book.images('test')});"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(out.stdout) / 1024**2
+    out = subprocess.check_output([sys.executable, "-c", code], env=CHILD)
+    return int(out) / 1024**2
 
 
 def measured(quality: bool) -> Numbers:

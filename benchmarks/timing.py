@@ -1,15 +1,21 @@
 """What the benchmarks share: timings in turn, and where their numbers go."""
 
 import argparse
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # whatever checkout is installed
 
 from press.book import open_book
 from press.stored import numbers
 from vae_helpers.metrics.differences import Estimate
 
 BOOK = open_book()
+CHILD = os.environ | BOOK.settings.environment()  # of a process that a benchmark starts
 PAUSE = 0.3  # seconds; threads that wait for more work spin, on cores that others need
 Numbers = dict[str, tuple[Estimate, str]]
 

@@ -1,13 +1,19 @@
 """Chapters under pytest: compared strictly where the data is, run on drawn garments else."""
 
+import base64
+import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 CHAPTERS = Path(__file__).resolve().parent
+COMPARED = ("shows", "png")  # of the JSON beside a figure: held against a new drawing
+CLOSE = 3e-3  # of an array's spread, and
+ROUNDED = 1e-5  # of its mean: as far may two machines be apart
 ENVIRONMENT = pytest.StashKey[dict[str, str]]()  # of kernels
 
 
@@ -15,18 +21,18 @@ def pytest_configure(config):
     option = config.option
     if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)):
         return
-    from press.images import missing as absent
+    from joblib import cpu_count  # which scikit-learn brings, in Colab, too
+
     from press.settings import read
 
-    missing = absent(read())
-    option.current_kernel = True  # this Python, whatever kernels there are
+    missing = _absent(read())
+    option.nbval_current_env = True  # this Python, whatever kernels there are
     settings = read(profile="smoke" if missing else "full")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = str(max(1, cpu_count() // workers))
     config.stash[ENVIRONMENT] = {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
         **replace(settings, record=False, retrain=False, repository=None).environment(),
-        "PYTHONPATH": str(CHAPTERS.parent),
     }
     if missing:
         # Lax without a marked cell: every cell has to run, none is compared.
@@ -39,8 +45,70 @@ def pytest_configure(config):
         )
     else:
         reporter = StrictComparison(config)
+        _compare_pictures()
     if not hasattr(config, "workerinput"):  # of several processes, one reports
         config.pluginmanager.register(reporter)
+
+
+def _absent(settings):
+    """Which published files are in none of the places, in a sentence; None where all are here."""
+    from press.images import FILES
+    from vae_helpers.data import find
+
+    absent = [name for name in FILES.values() if find(name, settings.places) is None]
+    return absent and (
+        f"{' and '.join(absent)} not found: looked for the four .gz files of each in its folder "
+        f"raw under {' and '.join(map(str, settings.places))}"
+    )
+
+
+def _compare_pictures():
+    """Let nbval, which skips pictures, hold what a figure shows against the stored one."""
+    from nbval.plugin import IPyNbCell
+
+    as_text = IPyNbCell.compare_outputs
+
+    def compare_outputs(cell, test, ref, skip_compare=None):
+        from press.report import MIME
+
+        skipped = (*(skip_compare or cell.parent.skip_compare), MIME)
+        if not as_text(cell, test, ref, skipped):
+            return False
+        some = [[one["data"] for one in outputs if "data" in one] for outputs in (ref, test)]
+        for stored, shown in zip(*some, strict=True):
+            picture = stored.get("image/png")
+            picture = picture and base64.b64decode(picture)
+            why = output_differs(stored.get(MIME, {}), shown.get(MIME, {}), picture)
+            cell.comparison_traceback += [why] if why else []
+        return not cell.comparison_traceback
+
+    IPyNbCell.compare_outputs = compare_outputs
+
+
+def output_differs(stored: Mapping, shown: Mapping, picture: bytes | None) -> str | None:
+    """In what the JSON part of an output differs from the stored one, whose PNG is ``picture``."""
+    said, says = ({key: one[key] for key in one if key not in COMPARED} for one in (stored, shown))
+    if said != says or (stored.keys() ^ shown.keys()):
+        return f"what stands beside the output is {says} here, but {said} in the file"
+    if "png" in stored and hashlib.sha256(picture or b"").hexdigest()[:16] != stored["png"]:
+        return "the picture in the file is not the one that was drawn there"
+    why = difference(stored["shows"], shown["shows"]) if "shows" in stored else None
+    return why and f"the figure {shown.get('figure')} differs from the stored one: {why}"
+
+
+def difference(stored: dict, drawn: dict) -> str | None:
+    """In what a description differs from the stored one; None where both are of one picture."""
+    if stored["words"] != drawn["words"]:
+        return "it has other marks, colours, labels or texts"
+    if len(stored["numbers"]) != len(drawn["numbers"]):
+        return f"it draws {len(drawn['numbers'])} arrays instead of {len(stored['numbers'])}"
+    for pair in zip(stored["numbers"], drawn["numbers"], strict=True):
+        before, now = ([float(one) for one in numbers.split()] for numbers in pair)
+        mean, spread = before[:2]
+        tolerance = CLOSE * spread + ROUNDED * abs(mean) + 1e-9
+        if max(abs(a - b) for a, b in zip(before, now, strict=True)) > tolerance:
+            return f"it draws an array of mean {now[0]:g} and spread {now[1]:g}, not {before[:2]}"
+    return None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -84,7 +152,10 @@ class StrictComparison:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session, exitstatus):
-        if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        if exitstatus not in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        ):
             return
         self.missing = [cell for cell in self.asked if cell not in self.compared]
         if self.missing:

@@ -3,9 +3,10 @@
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from press.settings import PROFILES, Settings, read
+from press.settings import PROFILES, Settings, read, resolved
 from vae_helpers.errors import VaeError
 
 
@@ -14,152 +15,106 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         changes = {"profile": arguments.profile} if "profile" in arguments else {}
-        return arguments.run(arguments, read(**changes)) or 0
+        settings = read(**changes)
+        _ = settings.device and settings.torch_device  # refused at once where it is not here
+        arguments.run(arguments, settings)
+        return 0
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    except Usage as error:
-        print(error, file=sys.stderr)
-        return 2
     except VaeError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-class Usage(Exception):
-    """A command that asks for what does not exist; the message says what there is."""
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m press", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(run, help: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(run.__name__, help=help)
-        one.set_defaults(run=run)
-        return one
-
-    def named(run, help: str, metavar: str = "NAME", every=None) -> argparse.ArgumentParser:
-        one = command(run, help)
-        which = one.add_mutually_exclusive_group(required=True)
-        which.add_argument("names", nargs="*", default=[], metavar=metavar)
-        which.add_argument("--all", action="store_true", help=every)
-        return one
-
-    one = command(book, "execute the chapters that changed, render the site")
-    one.add_argument("--profile", choices=PROFILES, default="full")
-    one = command(chapters, "refresh the outputs stored in chapters/")
-    one.add_argument("names", nargs="*", metavar="NN_name", help="these chapters only")
-    one = command(lint, "hold the chapters' code against the linter and the formatter")
-    one.add_argument("--fix", action="store_true", help="mend what can be mended")
-    one = command(data, "find or download Fashion-MNIST and MNIST")
-    one.add_argument("--optional", action="store_true", help="succeed without it, too")
-    named(train, "train models of the book, resuming", every="all but the classifier")
-    named(measure, "make the tables of costly numbers, resuming", "TABLE")
-    one = named(sweep, "train what only numbers are kept of, resuming", "TABLE|AXIS=VALUES")
-    one.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="of another Dask cluster")
-    one.add_argument("--out", type=Path, default="sweep.csv", help="where a grid's rows go")
-    named(accept, "keep rows whose code was rewritten and computes the same", "TABLE")
-    one = command(personalise, "change the book's author or repository")
-    one.add_argument("--author", help="who signs the figures")
-    one.add_argument("--repo", metavar="USER/NAME", help="where badges and links lead, on GitHub")
+    commands, made = parser.add_subparsers(required=True, metavar="COMMAND"), {}
+    for run in (book, chapters, data, train, measure, sweep, accept, personalise):
+        made[run] = commands.add_parser(run.__name__, help=run.__doc__)
+        made[run].set_defaults(run=run, refuse=made[run].error)
+    for run in (train, measure, sweep, accept):
+        which = made[run].add_mutually_exclusive_group(required=True)
+        which.add_argument("names", nargs="*", default=[], metavar="NAME")
+        which.add_argument("--all", action="store_true")
+    made[book].add_argument("--profile", choices=PROFILES, default=argparse.SUPPRESS)
+    made[chapters].add_argument("names", nargs="*", metavar="NN_name", help="these alone")
+    made[sweep].add_argument("--scheduler", metavar="tcp://HOST:PORT", help="of a Dask cluster")
+    made[sweep].add_argument("--out", default="sweep.csv", help="for a grid's rows")
+    made[personalise].add_argument("--author", help="who signs the figures")
+    made[personalise].add_argument("--repo", metavar="USER/NAME", help="on GitHub")
     return parser
 
 
 def _chosen(arguments, known, what: str) -> list[str]:
-    """The names that were asked for, all of them with ``--all``. Raises Usage for others."""
+    """The names that were asked for, all of them with ``--all``; others end the command."""
     if unknown := [name for name in arguments.names if name not in known]:
-        raise Usage(f"no {what} {', '.join(unknown)}; choose from {', '.join(known)}")
+        arguments.refuse(f"no {what} {', '.join(unknown)}; choose from {', '.join(known)}")
     return list(known) if arguments.all else arguments.names
 
 
 def book(arguments, settings: Settings) -> None:
-    """Make the site and say where it is."""
-    from press.site import make
+    """execute the chapters that changed, render the site"""
+    from press.site.render import make_site
 
-    front = make(settings)
+    front = make_site(settings)
     print(f"The book is ready: open {Path(os.path.relpath(front))} ({front.as_uri()})")
 
 
 def chapters(arguments, settings: Settings) -> None:
-    """Refresh the stored outputs."""
-    from press.site import refresh
+    """refresh the outputs stored in chapters/"""
+    from press.site.chapters import refresh
 
     refresh(arguments.names, settings)
 
 
-def lint(arguments, settings: Settings) -> int:
-    """Say what ruff has against the chapters' code cells, by chapter and line."""
-    from press.site import cells
-
-    found = cells.lint(settings.root, arguments.fix)
-    print("\n".join(found) or "The chapters' code is linted and formatted.")
-    if found and not arguments.fix:
-        print("`python -m press lint --fix` mends what can be mended.")
-    return 1 if found else 0
-
-
-def data(arguments, settings: Settings) -> int:
-    """Say in a line where each dataset is, or in one paragraph why it is not here."""
+def data(arguments, settings: Settings) -> None:
+    """find or download Fashion-MNIST and MNIST"""
     from press.images import FILES, obtain
-    from vae_helpers.errors import DataError
 
-    try:
-        for name in FILES:
-            print(f"{name}: {obtain(name, settings)}")
-    except DataError as error:
-        print(error)
-        return 0 if arguments.optional else 1
-    return 0
+    for name in FILES:
+        print(f"{name}: {obtain(name, settings)}")
 
 
 def train(arguments, settings: Settings) -> None:
-    """Train models by name, and say where their checkpoints are."""
+    """train models of the book, resuming; --all but the classifier"""
     from tqdm import tqdm
 
     from press import cluster
-    from press.book import Book
     from press.runs import RUNS
 
     names = _chosen(arguments, RUNS, "run")
     if arguments.all:
         names = [name for name in names if RUNS[name].kind != "classifier"]
-    for name, path in cluster.train(names, Book(settings)):
+    for name, path in cluster.train_all(names, settings):
         tqdm.write(f"{name}: {path}")
 
 
 def measure(arguments, settings: Settings) -> None:
-    """Make tables of the book's models by name, and say where they are."""
+    """make the tables of costly numbers, resuming"""
     from press import experiments
     from press.book import Book
 
-    opened = Book(settings)
-    known = experiments.measured()
+    opened, known = Book(replace(settings, record=True)), experiments.of_models()
     for name in _chosen(arguments, known, "table"):
         print(f"{name}: {known[name](opened)}")
 
 
 def sweep(arguments, settings: Settings) -> None:
-    """Make tables of trainings, or that of a grid, on a cluster; say where it and they are."""
+    """make tables of trainings, or of a grid (AXIS=VALUES …), on a cluster, resuming"""
     from tqdm import tqdm
 
     from press import cluster, experiments
     from press.book import Book
 
-    axes = [one for one in arguments.names if "=" in one]
-    if axes and len(axes) < len(arguments.names):
-        raise Usage("name tables of the book, or the axes of a grid, not both")
-    opened = Book(settings)
+    opened, known = Book(settings), experiments.tables(trained=True)
+    name = " ".join(arguments.names)
     try:
-        asked = (
-            [experiments.find(" ".join(axes), file=arguments.out)]
-            if axes
-            else [
-                experiments.find(name) for name in _chosen(arguments, experiments.swept(), "table")
-            ]
-        )
+        out = resolved(arguments.out, "--out")
+        grids = [experiments.find_table(name, file=out)] if "=" in name else []
     except ValueError as error:
-        raise Usage(error) from error
+        arguments.refuse(str(error))
+    asked = grids or [known[one] for one in _chosen(arguments, known, "table")]
     with cluster.cluster(arguments.scheduler, settings=settings) as client:
         print(f"dashboard: {client.dashboard_link}")
         for table in asked:
@@ -167,7 +122,7 @@ def sweep(arguments, settings: Settings) -> None:
 
 
 def accept(arguments, settings: Settings) -> None:
-    """Say of how many rows of each table the code was rewritten and found to compute the same."""
+    """keep rows whose code was rewritten and computes the same"""
     from press import experiments
     from press.book import Book
     from press.stored import tables
@@ -178,16 +133,12 @@ def accept(arguments, settings: Settings) -> None:
 
 
 def personalise(arguments, settings: Settings) -> None:
-    """Put other names into the book, and say what is left to do."""
+    """change the book's author or repository"""
     from press.site.personalise import personalise as change
-    from vae_helpers.figures import drawable
 
-    author = arguments.author
-    changed = change(author, arguments.repo, settings.root)
+    changed = change(arguments.author, arguments.repo, settings.root)
     print(f"changed: {', '.join(changed) or 'nothing, these are its names already'}")
-    if author and drawable(author) != author:
-        print(f"The figures' font lacks some of these letters; they sign {drawable(author)}")
-    if changed and author:
+    if changed and arguments.author:
         print("Stored figures and films keep the old signature until `make chapters` redraws them.")
 
 

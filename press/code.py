@@ -8,16 +8,17 @@ nor in which module a thing lives.
 import ast
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from types import ModuleType
 
 PROJECT = ("vae_helpers", "press")
 # Registries of values: what a row needs of them stands in its digest already, and a new run or
 # table must not make old rows stale.
 VALUES = {"RUNS", "TABLES"}
 Place = tuple[str, str]  # a module, and a name at its top level
+# Python 3.13 leaves empty lists out, 3.12 added those of type parameters: one text on all of them.
+dump = partial(ast.dump, show_empty=True) if sys.version_info >= (3, 13) else ast.dump
 
 
 @cache
@@ -37,31 +38,26 @@ def code_digest(function: Callable) -> str:
         place = todo.pop()
         if place not in seen and place[1] not in VALUES:
             seen.add(place)
-            todo += _called(place)
-    texts = sorted(
-        ast.dump(one) for module, name in seen for one in _statements(module).get(name, ())
-    )
+            todo += _called(*place)
+    texts = sorted(dump(one) for module, name in seen for one in _statements(module).get(name, ()))
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
-def _called(place: Place) -> Iterator[Place]:
+def _called(module: str, name: str) -> Iterator[Place]:
     """What stands behind the names in that piece of code, one step further."""
-    module, name = place
-    pieces = _statements(module).get(name)
-    if pieces is None:  # imported there, and only passed on
-        yield from filter(None, [_imports(module).get(name)])
-        return
+    pieces = _statements(module).get(name, [ast.Name(name)])  # imported, and only passed on
     nodes = [node for piece in pieces for node in ast.walk(piece)]
-    imported = _imports(module) | _imported(nodes)
+    imported = {
+        one.asname or one.name: (node.module or "", one.name)
+        for node in [*_tree(module).body, *nodes]
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+    }
     for node in nodes:
-        if isinstance(node, ast.Name) and node.id in _statements(module):
-            yield module, node.id
-        elif isinstance(node, ast.Name) and node.id in imported:
-            yield imported[node.id]
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            owner = imported.get(node.value.id)
-            if owner and (inside := ".".join(filter(None, owner))) in sys.modules:
-                yield inside, node.attr
+        if isinstance(node, ast.Name):
+            yield imported.get(node.id, (module, node.id))
+        elif isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in imported:
+            yield ".".join(imported[node.value.id]), node.attr  # of a module, or of none
 
 
 @cache
@@ -80,27 +76,13 @@ def _statements(module: str) -> dict[str, list[ast.stmt]]:
 
 
 @cache
-def _imports(module: str) -> dict[str, Place]:
-    """What the module imports from this project: its name there → where it is from."""
-    return _imported(_tree(module).body)
-
-
-def _imported(nodes: Iterable[ast.AST]) -> dict[str, Place]:
-    return {
-        one.asname or one.name: (node.module, one.name)
-        for node in nodes
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PROJECT)
-        for one in node.names
-    }
-
-
-@cache
 def _tree(module: str) -> ast.Module:
-    found = sys.modules.get(module)
-    if not isinstance(found, ModuleType) or not module.startswith(PROJECT):
+    """The module without docstrings; an empty one where it is none of this project."""
+    if module not in sys.modules or not module.startswith(PROJECT):
         return ast.Module([], [])
-    tree = ast.parse(Path(found.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(sys.modules[module].__file__).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
+        vars(node).pop("type_params", None)
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return tree

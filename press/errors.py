@@ -4,15 +4,7 @@ from vae_helpers.errors import VaeError
 
 
 class BookError(VaeError):
-    """The book cannot be made; the message names the chapter or file, and the remedy."""
-
-
-class ClusterError(VaeError, RuntimeError):
-    """No cluster to work on, or one that was lost; the message says what to do."""
-
-
-class FetchError(VaeError, OSError):
-    """A file that git could not bring; the message names it and what to do."""
+    """The book cannot be made; the message names the chapter, file or cluster, and the remedy."""
 
 
 class RequirementError(VaeError, AssertionError):
@@ -21,7 +13,3 @@ class RequirementError(VaeError, AssertionError):
 
 class ResultError(VaeError, AssertionError):
     """A stored thing that is missing, stale or contradicted; the message says what to do."""
-
-
-class RowError(VaeError, ValueError):
-    """A table whose lines are no rows; the message names the file and the line."""

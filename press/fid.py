@@ -1,7 +1,5 @@
 """The stored classifier's view of images, and how far from the test images it finds them."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,19 +10,16 @@ from vae_helpers.classifier import FashionResNet18, in_batches
 from vae_helpers.files import digest_json, load_tensors, save_tensors
 from vae_helpers.metrics.frechet import frechet
 
-if TYPE_CHECKING:
-    from press.book import Book
-
 COUNT = 10_000  # images on each side of a Fréchet distance
 
 
-def features(book: "Book", pictures: Tensor) -> np.ndarray:
+def features(book, pictures: Tensor) -> np.ndarray:
     """What the classifier's last layer sees of pictures in [0, 1]: ``(N, features)``."""
     network: FashionResNet18 = book.classifier  # named, so that its code counts in digests
     return in_batches(network, pictures, "features").numpy()
 
 
-def reference(book: "Book") -> np.ndarray:
+def reference(book) -> np.ndarray:
     """What it sees in the test images ``(N, features)``.
 
     Computed once and kept with unfinished work, for half of the chapters ask for it.
@@ -38,11 +33,11 @@ def reference(book: "Book") -> np.ndarray:
     return load_tensors(path)[0]["features"].numpy()
 
 
-def distance(book: "Book", pictures: Tensor) -> float:
+def distance(book, pictures: Tensor) -> float:
     """Fréchet distance of pictures from the test images (Heusel et al. 2017); see ``frechet``."""
     return frechet(reference(book), features(book, pictures))
 
 
-def count(book: "Book") -> int:
+def count(book) -> int:
     """As many samples as there are test images to compare them with."""
     return min(COUNT, len(book.images("test")))

@@ -1,49 +1,55 @@
-"""Files of the book: tables, what a sparse clone has left out; and what computes here."""
+"""What is stored as files: tables, and what takes long to make; and what computes here."""
 
 import csv
 import io
 import platform
-import subprocess
-from collections.abc import Sequence
-from functools import cache
+import re
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from press.errors import FetchError, RowError
-from vae_helpers.files import write_atomically
+from press.errors import ResultError
+from press.settings import Settings
+from vae_helpers.files import load_tensors, write_atomically
 
 # Columns of text, even where it reads as a number: what a row rests on.
 TEXT = ("of", "code", "command", "hardware", "python", "torch")
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+(E.?\d+)?")
 
 
 def read_rows(path: Path) -> list[dict]:
-    """The rows of a CSV table: numbers as such, a missing value's key left out.
+    """The rows of a CSV table: numbers as such, a missing value's key left out; none of no file.
 
-    Empty where there is no file. Raises RowError for a line with more or fewer cells than the head.
+    Raises ResultError where a spreadsheet has left its traces: the rows would be lost.
     """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        head, *lines = list(csv.reader(file)) or [[]]
-    for number, line in enumerate(lines, 2):
-        if len(line) != len(head):
-            raise RowError(f"{path}: line {number} has {len(line)} of {len(head)} cells; delete it")
-    return [
-        {
-            key: text if key in TEXT else _value(text)
-            for key, text in zip(head, line, strict=True)
-            if text
-        }
-        for line in lines
-    ]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except UnicodeDecodeError as error:
+        raise damaged(path, f"is not UTF-8 ({error.reason})") from error
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise damaged(path, f"has other cells in line {number} than in its head")
+        if odd := [text for text in row.values() if DECIMAL_COMMA.fullmatch(text)]:
+            raise damaged(path, f"has the number {odd[0]} in line {number}")
+    found = [{key: _value(key, text) for key, text in row.items() if text} for row in rows]
+    return [row for row in found if row]
+
+
+def damaged(path: Path, what: str) -> ResultError:
+    """The error of a table that went through a spreadsheet."""
+    how = "UTF-8, commas between cells, points in numbers, digests as text"
+    return ResultError(f"{path} {what}; take back the file as it was, or save it as CSV: {how}")
 
 
 def write_rows(path: Path, rows: Sequence[dict]) -> None:
     """Write rows as a CSV table, atomically: a column for each key, empty where a row lacks it."""
     keys = dict.fromkeys(key for row in rows for key in row)
-    keys = [key for key in keys if key not in TEXT] + [key for key in TEXT if key in keys]
+    keys = sorted(keys, key=lambda key: TEXT.index(key) if key in TEXT else -1)
     text = io.StringIO()
     writer = csv.DictWriter(text, keys, lineterminator="\n")
     writer.writeheader()
@@ -51,9 +57,9 @@ def write_rows(path: Path, rows: Sequence[dict]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def _value(text: str) -> bool | int | float | str:
-    if text in ("True", "False"):
-        return text == "True"
+def _value(key: str, text: str) -> int | float | str:
+    if key in TEXT:
+        return text
     for kind in (int, float):
         try:
             return kind(text)
@@ -62,54 +68,42 @@ def _value(text: str) -> bool | int | float | str:
     return text
 
 
-def fetched(path: Path, root: Path) -> Path:
-    """``path`` itself, brought by git where a sparse clone has left the file out.
+def kept(
+    path: Path,
+    of: str,
+    *,
+    make: Callable[[Path], None],
+    remedy: str,
+    settings: Settings,
+    found: Callable[[Path], str] = lambda path: load_tensors(path)[1]["of"],
+) -> Path:
+    """A file that takes long to make, such as a film: stored with ``of``, what it was made from.
 
-    A chapter on its own, as in Colab, begins without models and films (see ``colab.py``); each
-    follows when it is asked for. Raises FetchError where the file cannot be had.
+    Where ``settings.record`` is set, in smoke runs and in retrained ones, it is made first if it is
+    missing or was made from something else. make: writes it. found: reads what it has for ``of``.
+    Elsewhere, ResultError is raised.
     """
-    if left_out(path, root):
-        name = path.relative_to(root).as_posix()
-        _git(root, name, "sparse-checkout", "add", f"/{name}")
+    if path.exists() and found(path) == of:
+        return path
+    if not (settings.smoke or settings.retrain or settings.record):
+        what = "was made from other models, data or code" if path.exists() else "is missing"
+        raise ResultError(f"{path} {what}; run `{remedy}`")
+    make(path)
     return path
 
 
-def left_out(path: Path, root: Path) -> bool:
-    """Whether git has the file but a sparse clone does not show it.
-
-    A full clone never asks git: a file deleted there stays away, and is made anew.
-    """
-    sparse = root / ".git" / "info" / "sparse-checkout"
-    if path.exists() or not sparse.exists() or not path.is_relative_to(root):
-        return False
-    return _skipped(root, path.relative_to(root).as_posix())
-
-
-@cache  # a file once brought exists, and is not asked for again
-def _skipped(root: Path, name: str) -> bool:
-    return _git(root, name, "ls-files", "-t", "--", name).startswith("S ")  # skip-worktree
-
-
-def _git(root: Path, name: str, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
-    if done.returncode:
-        reason = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise FetchError(
-            f"{name}: left out of this clone, and git could not bring it ({reason[-1]}); "
-            "run the cell again when the network is back"
-        )
-    return done.stdout
+def rounded(value: float) -> float:
+    """The value in six digits: a second measurement does not stir the file's differences."""
+    return float(f"{value:.6g}")
 
 
 def hardware(device: str = "cpu") -> str:
     """What computes here, in words: for reports of speed and stored numbers."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0].split(":", 1)[1].strip() if names else cpu
+    named = re.search(r"model name\s*:(.+)", info.read_text() if info.exists() else "")
+    cpu = named[1].strip() if named else platform.processor() or platform.machine()
     capability = torch.backends.cpu.get_cpu_capability()
     return f"{cpu}, {torch.get_num_threads()} threads, {capability}"
 

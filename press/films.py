@@ -5,80 +5,83 @@ Beside each ``….gif`` lies ``….png``, its last frame, for readers who prefer
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from press import checkpoints
 from press.checkpoints import Experiment
-from press.code import code_digest
-from press.files import fetched
+from press.files import kept
 from press.images import data_digest
-from press.settings import Settings
-from press.stored.artefacts import kept
-from vae_helpers.files import digest_json
+from press.report import drawable
+from press.training import film_images
+from vae_helpers.files import digest_json, under
 from vae_helpers.films import TrainingFilm, read_comment, training_film, walk_film, write_gif
 
-CLASSES = 3  # colours that the palette of the book's films has
+
+def film(book, *names: str) -> Path:
+    """The GIF of that run's training, or of several in step. Raises ResultError if it is stale."""
+    alone = f"vae_beta_{book.experiment(names[0]).run.beta:.1f}_evolution"
+    stem = alone if len(names) == 1 else "vae_beta_side_by_side"
+    return _stored(book, stem, training_film, names)
 
 
-def film(made: Sequence[Experiment], settings: Settings) -> Path:
-    """The GIF of that training, or of several in step.
+def walk(book, name: str) -> Path:
+    """The GIF of walks through that run's latent space. Raises as ``film``."""
+    return _stored(book, f"traversal_{name}", walk_film, [name])
 
-    Raises ValueError for a run that was not filmed, ResultError where the stored film is stale.
+
+def frames(book, draw: Callable, names: Sequence[str]) -> list[np.ndarray]:
+    """Every frame ``(H, W, 3)`` of a film, drawn by ``training_film`` or ``walk_film``.
+
+    Raises ValueError for a training that was not filmed.
     """
-    betas = [f"beta_{one.run.beta:.1f}" for one in made]
-    stem = f"vae_{betas[0]}_evolution" if len(made) == 1 else "vae_beta_side_by_side"
-    films = list(map(watched, made))
-    return _stored(stem, made, training_film, partial(training_film, films), settings)
-
-
-def walk(one: Experiment, settings: Settings) -> Path:
-    """The GIF of walks through that model's latent space. Raises as ``film``."""
-    title = f"β = {one.run.beta:g}"
-    draw = partial(walk_film, one.model, one.test, title)
-    return _stored(f"traversal_{one.run.name}", [one], walk_film, draw, settings)
+    made = [book.experiment(name) for name in names]
+    marks = {"signature": drawable(book.settings.author), "mark": "smoke run" if book.smoke else ""}
+    if draw is training_film:
+        return draw([watched(one) for one in made], **marks)
+    (one,) = made
+    return draw(one.model, one.test, f"β = {one.run.beta:g}", **marks)
 
 
 def watched(one: Experiment) -> TrainingFilm:
     """What is drawn of a filmed training. Raises ValueError for a run that was not filmed."""
-    frames, followed = checkpoints.film(one), checkpoints.film_images(one.test, one.run.classes)
+    frames = under("film.", one.snapshots)
+    if not frames:
+        raise ValueError(f"the run {one.run.name!r} was not filmed; give it filmed=True and train")
+    steps = sorted({name.split(".")[0] for name in frames})
+
+    def stacked(part: str) -> Tensor:
+        return torch.stack([frames[f"{step}.{part}"] for step in steps])
+
+    epochs = torch.tensor([int(step) for step in steps]) / int(steps[-1]) * one.run.epochs
+    followed = film_images(one.test, one.run.classes)
     labels = [one.run.classes.index(followed.classes[label]) for label in followed.labels]
     return TrainingFilm(
-        epochs=frames.epochs,
-        positions=frames.positions,
+        epochs=epochs,
+        positions=stacked("positions").float(),
         labels=torch.tensor(labels),
         classes=one.run.classes,
-        losses=frames.losses,
+        losses=stacked("losses").float(),
         originals=followed.images,
-        reconstructions=frames.reconstructions,
+        reconstructions=stacked("reconstructions"),
         beta=one.run.beta,
     )
 
 
-def _stored(
-    stem: str,
-    made: Sequence[Experiment],
-    function: Callable,
-    draw: Callable[..., list[np.ndarray]],
-    settings: Settings,
-) -> Path:
+def _stored(book, stem: str, draw: Callable, names: Sequence[str]) -> Path:
     """The stored film, whose comment says as JSON what it was drawn from, for the site, too."""
-    path = fetched(settings.assets / "gifs" / f"{stem}.gif", settings.root)
-    of = [settings.author, settings.smoke, code_digest(function), *(one.digest for one in made)]
-    drawn = {
-        "digest": digest_json([*of, data_digest("test", made[0].run.dataset, settings)]),
-        "function": f"films.{function.__name__}",
-        "of": {"runs": [one.run.name for one in made]},
-    }
-    of = json.dumps(drawn)
-
-    def make(path: Path) -> None:
-        mark = "smoke run" if settings.smoke else ""
-        write_gif(path, draw(signature=settings.author, mark=mark), of, colors=CLASSES)
-
-    if settings.record and not (path.exists() and read_comment(path) == of):
-        make(path)
-    return kept(path, of, found=read_comment, make=make, remedy="make chapters", settings=settings)
+    settings, made = book.settings, [book.experiment(name) for name in names]
+    of = [settings.author, settings.smoke, *(one.digest for one in made)]
+    digest = digest_json([*of, data_digest("test", made[0].run.dataset, settings)])
+    drawn = {"digest": digest, "function": f"films.{draw.__name__}", "of": {"runs": list(names)}}
+    comment = json.dumps(drawn)
+    return kept(
+        settings.assets / "gifs" / f"{stem}.gif",
+        comment,
+        found=read_comment,
+        make=lambda path: write_gif(path, frames(book, draw, names), comment),
+        remedy="make chapters",
+        settings=settings,
+    )

@@ -13,12 +13,16 @@ SMOKE_IMAGES = {"train": 1_000, "test": 500}
 GARMENTS = {"train": 20_000, "test": 2_000}
 FILES = {"fashion-mnist": "FashionMNIST", "mnist": "MNIST"}
 DATASETS = (*FILES, "garments")
-# The published files never change, so what belongs to them is known without reading them.
-DIGESTS = {
-    ("train", "fashion-mnist"): "b5dd9b9bd5ae6417",
-    ("test", "fashion-mnist"): "4f3b24bc1e9eecb5",
-    ("train", "mnist"): "d5e17303832bbea0",
-    ("test", "mnist"): "6ff4b900d6d79e15",
+CLASSES = 10  # of each of them
+# Files that are published never change, nor do drawn garments unless their code does (a test
+# compares): what is stored can be held against its images without reading or drawing them.
+DIGESTS = {  # of training and test images
+    ("full", "fashion-mnist"): ("b5dd9b9bd5ae6417", "4f3b24bc1e9eecb5"),
+    ("full", "mnist"): ("d5e17303832bbea0", "6ff4b900d6d79e15"),
+    ("full", "garments"): ("fd4a6f4512903d19", "d0c9f60fd831c624"),
+    ("smoke", "fashion-mnist"): ("253c5a56ccfaa68d", "5e15cf103e7e10bd"),
+    ("smoke", "mnist"): ("47249d34611f5455", "350edf7ba9bcd8f3"),
+    ("smoke", "garments"): ("1d0e0c21fd061d74", "b614e01926b28ebb"),
 }
 
 
@@ -29,12 +33,17 @@ def images(split: str, dataset: str, settings: Settings) -> ImageDataset:
     """
     if split not in PARTS or dataset not in DATASETS:
         raise KeyError(f"no {split!r} of {dataset!r}; choose {PARTS} of {', '.join(DATASETS)}")
+    if settings.smoke or dataset == "garments":
+        return _drawn(*drawing(split, dataset, settings))
+    return _read(split, dataset, obtain(dataset, settings).parents[1])
+
+
+def drawing(split: str, dataset: str, settings: Settings) -> tuple[int, int]:
+    """How many garments are drawn, and their seed: what ``garments.sample_factors`` takes."""
     if settings.smoke:
         # Other seeds for another dataset: it shall not be the same one by another name.
-        return _drawn(SMOKE_IMAGES[split], PARTS.index(split) + 2 * DATASETS.index(dataset))
-    if dataset == "garments":
-        return _drawn(GARMENTS[split], PARTS.index(split))
-    return _read(split, dataset, obtain(dataset, settings).parents[1])
+        return SMOKE_IMAGES[split], PARTS.index(split) + 2 * DATASETS.index(dataset)
+    return GARMENTS[split], PARTS.index(split)
 
 
 @lru_cache(maxsize=6)
@@ -48,15 +57,8 @@ def _read(split: str, dataset: str, folder: Path) -> ImageDataset:
 
 
 def data_digest(split: str, dataset: str, settings: Settings) -> str:
-    """The digest of these images, read only where it is not known."""
-    if not settings.smoke and (split, dataset) in DIGESTS:
-        return DIGESTS[split, dataset]
-    return images(split, dataset, settings).digest
-
-
-def class_count(dataset: str) -> int:
-    """How many classes that dataset has, without reading it."""
-    return len(data.DIGIT_CLASSES if dataset == "mnist" else data.FASHION_CLASSES)
+    """The digest of these images, which are not read for it."""
+    return DIGESTS[settings.profile, dataset][PARTS.index(split)]
 
 
 def obtain(dataset: str, settings: Settings) -> Path:
@@ -75,14 +77,3 @@ def obtain(dataset: str, settings: Settings) -> Path:
             f"{error}{more} Set VAE_DATA_DIR to name another folder, or run with PROFILE=smoke, "
             "which draws its data."
         ) from error
-
-
-def missing(settings: Settings) -> str | None:
-    """Which published files are in none of the places, in a sentence; None where all are here."""
-    absent = [name for name in FILES.values() if data.find(name, settings.places) is None]
-    if not absent:
-        return None
-    return (
-        f"{' and '.join(absent)} not found: looked for the four .gz files of each in its folder "
-        f"raw under {' and '.join(map(str, settings.places))}"
-    )

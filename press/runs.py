@@ -8,13 +8,13 @@ from functools import partial
 
 from torch import nn
 
-from press.experiments.semi_supervised import build_m2, label_loss, m2_loss
-from press.images import DATASETS, class_count, images
+from press.images import CLASSES, DATASETS, images
+from press.semi_supervised import M2, label_loss, m2_loss
 from press.settings import Settings
 from vae_helpers.classifier import build_classifier, classifier_loss
 from vae_helpers.data import ImageDataset
 from vae_helpers.losses import LIKELIHOODS, cyclical, linear_warmup
-from vae_helpers.models import build_vae
+from vae_helpers.models import BODIES, build_vae
 from vae_helpers.training import SCHEDULES, autoencoder_loss, vae_loss
 
 LOSSES = {
@@ -30,34 +30,14 @@ ANNEALING = {
     "cyclical": cyclical,
 }
 # Fields that only some kinds of run have; elsewhere they would be recorded, and do nothing.
-ONLY_OF = {
-    "likelihood": ("vae",),
-    "free_bits": ("vae",),
-    "conditional": ("vae",),
-    "filmed": ("vae",),
-    "beta": ("vae", "semi-supervised"),
-    "annealing": ("vae", "semi-supervised"),
-    "label_weight": ("semi-supervised",),
-}
+ONLY_OF = dict.fromkeys(("likelihood", "free_bits", "conditional", "filmed"), ("vae",))
+ONLY_OF |= dict.fromkeys(("beta", "annealing"), ("vae", "semi-supervised"))
+ONLY_OF |= {"label_weight": ("semi-supervised",)}
 
 
 @dataclass(frozen=True)
 class Run:
     """One training, as a value: everything that decides its result but the data's bytes.
-
-    kind: ``vae``, ``autoencoder``, ``classifier`` (whose code is the features of its last layer),
-    ``semi-supervised`` (M2), or ``supervised``, which trains the classifier of M2 alone.
-    dataset: what ``images`` calls it.
-    classes: those that are trained on and watched; all of them where none are named.
-    conditional: labels go into encoder and decoder.
-    likelihood: see ``losses.reconstruction_nll``. beta: its final value.
-    annealing: the way there, ``constant``, ``linear`` over half of training, or ``cyclical``.
-    free_bits: nats of KL a dimension that cost nothing.
-    filmed: keep frames of the latent space of two dimensions along the way, see ``checkpoints``.
-    train_share: below 1, that share of the training images is trained on and the rest validates.
-    labelled: above 0, only so many labels are known, as many of each class; all that a run sees
-    of the training images, but for ``semi-supervised`` ones, which see the others without.
-    label_weight: what a nat of their cross-entropy counts there, see ``semi_supervised.m2_loss``.
 
     Raises ValueError for a value that does not exist, or that a run of this kind would ignore.
     """
@@ -66,21 +46,21 @@ class Run:
     body: str
     latent: int
     epochs: int
-    kind: str = "vae"
-    dataset: str = "fashion-mnist"
-    classes: tuple[str, ...] = ()
-    conditional: bool = False
-    filmed: bool = False
+    kind: str = "vae"  # or another key of ``LOSSES``; a classifier's latents are its features
+    dataset: str = "fashion-mnist"  # what ``images`` calls it
+    classes: tuple[str, ...] = ()  # that are trained on and watched; all where none are named
+    conditional: bool = False  # labels go into encoder and decoder
+    filmed: bool = False  # frames of a latent space of two dimensions are kept along the way
     lr: float = 1e-3
     schedule: str = "constant"
-    likelihood: str = "bernoulli"
-    beta: float = 1.0
-    annealing: str = "constant"
-    free_bits: float = 0.0
+    likelihood: str = "bernoulli"  # see ``losses.reconstruction_nll``
+    beta: float = 1.0  # its final value
+    annealing: str = "constant"  # the way there; ``linear`` over half of training, or ``cyclical``
+    free_bits: float = 0.0  # nats of KL a dimension that cost nothing
     batch_size: int = 128
-    train_share: float = 1.0
-    labelled: int = 0
-    label_weight: float = 0.0
+    train_share: float = 1.0  # of the training images; the others validate
+    labelled: int = 0  # so many labels are known; images without are for ``semi-supervised`` alone
+    label_weight: float = 0.0  # of a nat of their cross-entropy, see ``semi_supervised.m2_loss``
     seed: int = 42
 
     def __post_init__(self):
@@ -102,6 +82,7 @@ class Run:
 
 
 CHOICES = {
+    "body": (*BODIES, "resnet18"),
     "kind": LOSSES,
     "dataset": DATASETS,
     "schedule": SCHEDULES,
@@ -112,60 +93,37 @@ DEFAULTS = json.loads(
     json.dumps({one.name: one.default for one in fields(Run) if one.default is not MISSING})
 )
 ONE_CYCLE = {"lr": 4e-3, "schedule": "one-cycle"}
+LOWER_CYCLE = {"lr": 2e-3, "schedule": "one-cycle"}
 DENSE = {"body": "dense", "epochs": 30, **ONE_CYCLE}
-FILMED = {"body": "conv", "latent": 2, "epochs": 20, "filmed": True, **ONE_CYCLE} | {
-    "classes": ("T-shirt/top", "Trouser", "Sneaker")
-}
+CONV = {"body": "conv", "latent": 16, "epochs": 25}
+SQUARED = {"likelihood": "mean-squared-error"}
+FILMED = {"body": "conv", "latent": 2, "epochs": 20, "filmed": True, **ONE_CYCLE}
+FILMED |= {"classes": ("T-shirt/top", "Trouser", "Sneaker")}
 RUNS = {
     run.name: run
     for run in (
-        Run("conv16", body="conv", latent=16, epochs=25),
-        Run("conv16-one-cycle", body="conv", latent=16, epochs=25, **ONE_CYCLE),
-        Run("dense20-validated", body="dense", latent=20, epochs=30, train_share=0.9),
+        Run("conv16", **CONV),
+        Run("conv16-one-cycle", **CONV, **ONE_CYCLE),
+        Run("dense20-validated", "dense", latent=20, epochs=30, train_share=0.9),
         Run("beta-0.1", **FILMED, beta=0.1),
         Run("beta-0.5", **FILMED, beta=0.5),
         Run("beta-1", **FILMED),
         Run("dense2", **DENSE, latent=2),
-        Run("conv16-validated", body="conv", latent=16, epochs=25, train_share=0.9),
-        Run(
-            "autoencoder16",
-            body="conv",
-            latent=16,
-            epochs=25,
-            kind="autoencoder",
-            train_share=0.9,
-        ),
-        Run(
-            "classifier",
-            body="resnet18",
-            latent=128,
-            epochs=20,
-            kind="classifier",
-            lr=2e-3,
-            schedule="one-cycle",
-            train_share=0.95,
-        ),
+        Run("conv16-validated", **CONV, train_share=0.9),
+        Run("autoencoder16", **CONV, kind="autoencoder", train_share=0.9),
+        Run("classifier", "resnet18", 128, 20, "classifier", **LOWER_CYCLE, train_share=0.95),
         Run("dense2-beta-0.5", **DENSE, latent=2, beta=0.5),
         Run("dense10-beta-0.5", **DENSE, latent=10, beta=0.5),
         Run("dense10", **DENSE, latent=10),
         Run("dense10-beta-4", **DENSE, latent=10, beta=4.0),
         Run("conditional2", **DENSE, latent=2, conditional=True),
-        Run("conv2-beta-0.5", body="conv", latent=2, epochs=12, **ONE_CYCLE, beta=0.5),
+        Run("conv2-beta-0.5", "conv", latent=2, epochs=12, **ONE_CYCLE, beta=0.5),
         # Its body, rate and size were chosen on held-out training images.
-        Run("residual32", body="residual", latent=32, epochs=40, lr=2e-3, schedule="one-cycle"),
-        Run(
-            "deep-conv-mse",
-            body="deep-conv",
-            latent=2,
-            epochs=10,
-            **ONE_CYCLE,
-            likelihood="mean-squared-error",
-            beta=0.001,
-            batch_size=512,
-        ),
+        Run("residual32", "residual", latent=32, epochs=40, **LOWER_CYCLE),
+        Run("deep-conv-mse", "deep-conv", 2, 10, beta=1e-3, batch_size=512, **SQUARED, **ONE_CYCLE),
         # The same objective with the KL at its full weight: what a mean over pixels does to β = 1.
-        Run("collapsed", body="conv", latent=10, epochs=5, likelihood="mean-squared-error"),
-        Run("mnist-dense2", body="dense", latent=2, epochs=20, dataset="mnist"),
+        Run("collapsed", "conv", latent=10, epochs=5, **SQUARED),
+        Run("mnist-dense2", "dense", latent=2, epochs=20, dataset="mnist"),
     )
 }
 
@@ -193,36 +151,29 @@ def build(run: Run) -> nn.Module:
     """The run's model before training."""
     if run.kind == "classifier":
         return build_classifier(run.latent, run.seed)
-    classes = class_count(run.dataset)
-    if run.kind in ("semi-supervised", "supervised"):
-        return build_m2(run.body, run.latent, classes, run.seed)
-    return build_vae(
+    of_labels = run.kind in ("semi-supervised", "supervised")
+    vae = build_vae(
         run.body,
         run.latent,
         seed=run.seed,
-        variational=run.kind == "vae",
-        classes=classes if run.conditional else 0,
+        variational=run.kind != "autoencoder",
+        classes=CLASSES if run.conditional or of_labels else 0,
     )
+    return M2(vae, run.seed) if of_labels else vae
+
+
+def images_of(run: Run, split: str, settings: Settings) -> ImageDataset:
+    """The ``train`` or ``test`` images of the run's dataset and classes."""
+    found = images(split, run.dataset, settings)
+    return found.only(run.classes) if run.classes else found
 
 
 def training_images(run: Run, settings: Settings) -> tuple[ImageDataset, ImageDataset | None]:
     """The images that run learns from, and those that it holds out, if any."""
-    found = _of_classes(run, images("train", run.dataset, settings))
+    found = images_of(run, "train", settings)
     if run.labelled and run.kind != "semi-supervised":
         found = found.balanced(run.labelled, run.seed)
     return found.split(run.train_share, run.seed) if run.train_share < 1 else (found, None)
-
-
-def test_images(run: Run, settings: Settings) -> ImageDataset:
-    """The test images of the run's dataset and classes."""
-    return _of_classes(run, images("test", run.dataset, settings))
-
-
-test_images.__test__ = False  # pytest shall not take it for a test
-
-
-def _of_classes(run: Run, found: ImageDataset) -> ImageDataset:
-    return found.only(run.classes) if run.classes else found
 
 
 def loss_of(run: Run, settings: Settings) -> Callable:
@@ -237,15 +188,9 @@ def loss_of(run: Run, settings: Settings) -> Callable:
 
 def recipe(run: Run, settings: Settings) -> dict:
     """How ``fit`` is to train the run's model: its loss, β, rate, order and length."""
-    return {
-        "loss": loss_of(run, settings),
-        "beta": ANNEALING[run.annealing](run.beta),
-        "epochs": run.epochs,
-        "batch_size": run.batch_size,
-        "lr": run.lr,
-        "schedule": run.schedule,
-        "seed": run.seed,
-    }
+    same = ("epochs", "batch_size", "lr", "schedule", "seed")
+    how = {"loss": loss_of(run, settings), "beta": ANNEALING[run.annealing](run.beta)}
+    return how | {name: getattr(run, name) for name in same}
 
 
 def steps_an_epoch(run: Run, found: ImageDataset) -> int:
@@ -253,7 +198,7 @@ def steps_an_epoch(run: Run, found: ImageDataset) -> int:
     return math.ceil(len(found) / run.batch_size)
 
 
-def work(run: Run, settings: Settings) -> int:
+def operations(run: Run, settings: Settings) -> int:
     """Floating-point operations that training the run takes: what to expect of its length."""
     from torch.utils.flop_counter import FlopCounterMode  # brings a compiler along
 

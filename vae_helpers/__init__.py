@@ -16,7 +16,7 @@ _EXPORTS = {
     "files": "",
     "films": "",
     "garments": "",
-    "latent": "decode encode interpolate prior traverse",
+    "latent": "decode encode interpolate traverse",
     "losses": "elbo_terms",
     "metrics": "",
     "metrics.differences": "Estimate estimate",

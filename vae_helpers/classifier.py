@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae_helpers.data import ImageDataset
-from vae_helpers.models import device_of, drawn, evaluating, seeded
+from vae_helpers.data import ImageDataset, checked_data, checked_images, checked_labels
+from vae_helpers.models import device_of, drawn, evaluating, normalized, seeded
 
 BATCH = 100  # images an inference takes at a time: a ResNet's activations stay in the cache
 SHIFT = 1  # pixels by which a training image may be moved, up and down and sideways
@@ -24,11 +24,8 @@ class FashionResNet18(nn.Module):
     def __init__(self, features: int, classes: int = 10, channels: int = 1):
         super().__init__()
         widths = [features // 8, features // 4, features // 2, features]
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, widths[0], kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(inplace=True),
-        )
+        stem = nn.Conv2d(channels, widths[0], kernel_size=3, padding=1, bias=False)
+        self.stem = nn.Sequential(*normalized(stem))
         blocks, before = [], widths[0]
         for width in widths:  # (B, width, H, W), and then half, a quarter and an eighth
             stride = 1 if width == widths[0] else 2
@@ -40,7 +37,9 @@ class FashionResNet18(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """What the last layer sees of images ``(B, C, H, W)`` in [0, 1]: ``(B, features)``."""
-        return self.stages(self.stem(images)).float().mean((2, 3))
+        precise = self.head.weight.dtype  # even under autocast
+        seen = self.stages(self.stem(checked_images(images).to(precise)))
+        return seen.to(precise).mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(B, classes)``, before the temperature."""
@@ -61,10 +60,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, stride: int):
         super().__init__()
+        first = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
         self.residual = nn.Sequential(
-            nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(channels_out),
-            nn.ReLU(inplace=True),
+            *normalized(first),
             nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels_out),
         )
@@ -102,6 +100,7 @@ def classifier_loss(model, images, labels, beta=1.0, generator=None) -> dict[str
     if model.training:
         images = augmented(images, generator)
     logits = model(images)
+    labels = checked_labels(labels, *logits.shape)
     return {
         "total": F.cross_entropy(logits, labels, reduction="none"),
         "error": (logits.argmax(1) != labels).float(),
@@ -110,6 +109,7 @@ def classifier_loss(model, images, labels, beta=1.0, generator=None) -> dict[str
 
 def augmented(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Each image ``(B, C, H, W)`` mirrored with probability ½ and shifted by up to 1 pixel."""
+    images = checked_images(images)
     count, channels, height, width = images.shape
     device = images.device
 
@@ -131,7 +131,7 @@ def in_batches(model: nn.Module, images: Tensor, method: str = "__call__") -> Te
 
     ``in_batches(classifier, images, "features")``, say, or ``"probabilities"``.
     """
-    call, device = getattr(model, method), device_of(model)
+    call, device, images = getattr(model, method), device_of(model), torch.as_tensor(images)
     with evaluating(model):
         return torch.cat([call(part.to(device)).cpu() for part in images.split(BATCH)])
 
@@ -143,31 +143,11 @@ def calibrate(model: FashionResNet18, held_out: ImageDataset) -> None:
     """
     from scipy.optimize import minimize_scalar
 
-    logits, labels = in_batches(model, held_out[:][0]).double(), held_out.labels.cpu()
+    labels = checked_data(held_out).known_labels().cpu()
+    logits = in_batches(model, held_out[:][0]).double()
     found = minimize_scalar(
         lambda log_t: float(F.cross_entropy(logits / 2.0**log_t, labels)),
         bounds=(-4, 4),
         method="bounded",
     )
     model.temperature.fill_(2.0**found.x)
-
-
-def calibration(probabilities: Tensor, labels: Tensor, bins: int = 15) -> dict[str, Tensor]:
-    """How often the classifier is right, by how sure it is: confidence bins of equal width.
-
-    Returns ``confidence``, ``accuracy`` and ``count`` per bin ``(bins,)`` (NaN where empty), and
-    ``error``, the expected calibration error Σ count/N |accuracy − confidence| (Guo et al. 2017).
-    """
-    confidence, predicted = probabilities.cpu().double().max(1)
-    right = (predicted == labels.cpu()).double()
-    which = (confidence * bins).long().clamp(max=bins - 1)
-    count = torch.bincount(which, minlength=bins)
-    mean = [torch.bincount(which, x, minlength=bins) / count for x in (confidence, right)]
-    gap = (mean[0] - mean[1]).abs().nan_to_num() * count / len(labels)
-    return {"confidence": mean[0], "accuracy": mean[1], "count": count, "error": gap.sum()}
-
-
-def confusion(predicted: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
-    """How many images of each class (row) were called each class (column), ``(C, C)``."""
-    pairs = classes * labels.cpu() + predicted.cpu()
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)

@@ -13,11 +13,9 @@ import os
 import struct
 import urllib.request
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from numbers import Integral
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +36,7 @@ FASHION_SHAPE = (1, 28, 28)
 class ImageDataset:
     """Images of one size, whole in memory, with or without labels.
 
-    images: uint8 ``(N, C, H, W)``; labels: int64 ``(N,)``, indices into ``classes``, or None;
-    factors: what the images were drawn from, float64 ``(N, F)``, where that is known.
+    images: uint8 ``(N, C, H, W)``; labels: int64 ``(N,)``, indices into ``classes``, or None.
 
     Indexing gives pixels scaled to [0, 1], the range of the Bernoulli likelihood's mean:
     ``dataset[7]`` is ``(image (C, H, W), label)``, so a PyTorch ``DataLoader`` can read it;
@@ -51,28 +48,16 @@ class ImageDataset:
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     name: str = "images"
-    factors: Tensor | None = None
 
     def __post_init__(self):
-        shape, labels = tuple(self.images.shape), self.labels
-        if self.images.dtype != torch.uint8 or len(shape) != 4 or 0 in shape[1:]:
+        images, kind, shape = self.images, *_kind(self.images)
+        if kind != torch.uint8 or len(shape) != 4 or 0 in shape[1:]:
             raise DataError(
-                f"{self.name}: images are {self.images.dtype} {shape}; give uint8 of shape "
-                "(N, C, H, W), or an array to from_array"
+                f"{self.name}: images are {kind} {shape}; give a tensor of uint8 (N, C, H, W), or "
+                "an array to from_array"
             )
-        if labels is None or labels.is_meta:  # on "meta" there is nothing but shapes
-            return
-        if labels.dtype != torch.int64 or labels.shape != shape[:1]:
-            raise DataError(
-                f"{self.name}: labels are {labels.dtype} {tuple(labels.shape)} for {shape[0]} "
-                "images; give one int64 number an image"
-            )
-        wrong = labels[(labels < 0) | (labels >= len(self.classes))]
-        if len(wrong):
-            raise DataError(
-                f"{self.name}: label {int(wrong[0])} is outside 0–{len(self.classes) - 1}; "
-                "correct it, or name all classes"
-            )
+        if self.labels is not None:
+            checked_labels(self.labels, len(images), len(self.classes), f"{self.name}: ")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -89,10 +74,6 @@ class ImageDataset:
         return tuple(self.images.shape[1:])
 
     @property
-    def device(self) -> torch.device:
-        return self.images.device
-
-    @cached_property
     def digest(self) -> str:
         """Sixteen hex digits that change when any pixel, label or class name does, or the size."""
         sha = hashlib.sha256(",".join(self.classes).encode())
@@ -107,28 +88,20 @@ class ImageDataset:
         if not isinstance(index, slice):
             index = torch.atleast_1d(torch.as_tensor(index))
             index = index if len(index) else index.long()  # an empty list has no type of its own
-        return replace(
-            self,
-            images=_at(index, self.images),
-            labels=_at(index, self.labels),
-            factors=_at(index, self.factors),
-            name=name or self.name,
-        )
+            index = index.to(self.images.device)
+        labels = None if self.labels is None else self.labels[index]
+        return replace(self, images=self.images[index], labels=labels, name=name or self.name)
 
-    def only(self, classes: Sequence[str | int]):
-        """The images of these classes (names or indices), in their old order and labels.
+    def only(self, classes: Sequence[str]):
+        """The images of these classes, in their old order and with their old labels.
 
         Raises DataError for a class that does not exist or a choice that keeps nothing.
         """
-        labels, wanted = self.known_labels(), []
         for one in classes:
-            if one in self.classes:
-                wanted.append(self.classes.index(one))
-            elif isinstance(one, Integral) and 0 <= one < len(self.classes):
-                wanted.append(one)
-            else:
+            if one not in self.classes:
                 raise DataError(f"{self.name}: no class {one!r}; choose from {self.classes}")
-        keep = torch.isin(labels, torch.tensor(wanted, dtype=torch.int64, device=self.device))
+        wanted = torch.tensor([self.classes.index(one) for one in classes], dtype=torch.int64)
+        keep = torch.isin(self.known_labels().cpu(), wanted)
         if not keep.any():
             raise DataError(
                 f"{self.name}: no image is left for the classes {list(classes)}; name at least "
@@ -187,10 +160,7 @@ class ImageDataset:
             yield self[part if order is None else order[part]]
 
     def to(self, device: torch.device | str):
-        """The same images and labels on another device.
-
-        Factors stay on the CPU: no training needs them, and MPS has no float64.
-        """
+        """The same images and labels on another device."""
         labels = None if self.labels is None else self.labels.to(device)
         return replace(self, images=self.images.to(device), labels=labels)
 
@@ -202,13 +172,57 @@ class ImageDataset:
 
     def _shuffled(self, seed: int) -> Tensor:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return order.to(self.device)
+        return order.to(self.images.device)
 
 
-def _at(index: Tensor | slice, values: Tensor | None) -> Tensor | None:
-    if values is None:
-        return None
-    return values[index if isinstance(index, slice) else index.to(values.device)]
+def checked_images(images: Tensor | np.ndarray, shape: Sequence[int] = ()) -> Tensor:
+    """Images as floating-point numbers in [0, 1], where they lie; bytes are scaled.
+
+    Raises DataError for values that are no pixels, and for others than ``shape`` or, without one,
+    ``(N, C, H, W)``. All that takes images asks.
+    """
+    pixels = torch.as_tensor(images)
+    if pixels.shape != shape if shape else pixels.ndim != 4 or not len(pixels):
+        wanted = tuple(shape) or "(N, C, H, W) with N > 0"
+        raise DataError(f"images of shape {tuple(pixels.shape)}; give {wanted}")
+    if pixels.dtype == torch.uint8:
+        return pixels / 255
+    if not pixels.is_floating_point() or not _within(pixels, 1):
+        raise DataError(
+            f"pixels of type {pixels.dtype} from {pixels.min():g} to {pixels.max():g}; "
+            "give bytes, or floating-point numbers in [0, 1]"
+        )
+    return pixels
+
+
+def checked_labels(labels: Tensor, count: int, classes: int = 2**31, name: str = "") -> Tensor:
+    """The labels of ``count`` images, from 0 to classes − 1. Raises DataError for any others."""
+    kind, shape = _kind(labels)
+    if kind != torch.int64 or shape != (count,):
+        found = f"{name}labels are {kind} {shape} for {count} images"
+        raise DataError(f"{found}; give a tensor of one int64 number an image, (N,)")
+    if not _within(labels, classes - 1):
+        found = f"{name}label {int(labels[(labels < 0) | (labels >= classes)][0])}"
+        raise DataError(f"{found} is outside 0–{classes - 1}; correct it, or name all classes")
+    return labels
+
+
+def checked_data(data: ImageDataset) -> ImageDataset:
+    """The dataset. Raises DataError for anything else, as a tensor."""
+    if not isinstance(data, ImageDataset):
+        raise DataError(f"data are of {type(data)}; give an ImageDataset, as from_array makes one")
+    return data
+
+
+def _kind(values) -> tuple:
+    """The type and shape of a tensor, or of what else was given in its place."""
+    return getattr(values, "dtype", type(values)), tuple(getattr(values, "shape", ()))
+
+
+def _within(values: Tensor, most: int) -> bool:
+    """Whether all lie from 0 to ``most``. A GPU that trains is not asked: each step would wait."""
+    trains = values.device.type != "cpu" and torch.is_grad_enabled()
+    return values.is_meta or trains or bool(((values >= 0) & (values <= most)).all())
 
 
 def from_array(
@@ -229,12 +243,8 @@ def from_array(
             f"{name}: an array of shape {pixels.shape}; give (N, H, W), or (N, H, W, C) with the "
             "channels last, by pixels.transpose(0, 2, 3, 1)"
         )
-    if pixels.dtype.kind == "f":
-        if not ((pixels >= 0) & (pixels <= 1)).all():  # false for NaN, too
-            raise DataError(f"{name}: pixels from {pixels.min()} to {pixels.max()}; give [0, 1]")
-        pixels = np.rint(255 * pixels.astype(np.float32)).astype(np.uint8)
     if pixels.dtype != np.uint8:
-        raise DataError(f"{name}: pixels are {pixels.dtype}; give uint8, or floats in [0, 1]")
+        pixels = (255 * checked_images(pixels, pixels.shape).float()).round().byte().numpy()
     if labels is not None:
         labels = np.asarray(labels)
         if labels.dtype.kind not in "iu":
@@ -248,29 +258,24 @@ def from_array(
 
 
 def garments(n: int, seed: int = 0) -> ImageDataset:
-    """``n`` drawn garments with the factors they were drawn from (``garments.FACTORS``)."""
+    """``n`` garments, drawn from the factors that ``garments.sample_factors(n, seed)`` gives."""
     factors = drawing.sample_factors(n, seed)
-    drawn = from_array(
-        drawing.draw(factors),
-        labels=factors[:, 0].astype(np.int64),
-        classes=FASHION_CLASSES,
-        name=f"garments ({n}, seed {seed})",
-    )
-    return replace(drawn, factors=torch.from_numpy(factors))
+    labels, name = factors[:, 0].astype(np.int64), f"garments ({n}, seed {seed})"
+    return from_array(drawing.draw(factors), labels, FASHION_CLASSES, name)
 
 
-def fashion_mnist(split: str, folder: Path | str, download: bool = False) -> ImageDataset:
+def fashion_mnist(split: str, folder: Path | str) -> ImageDataset:
     """Fashion-MNIST (Xiao et al. 2017): 60,000 ``train`` or 10,000 ``test`` images.
 
-    folder: holds ``FashionMNIST/raw/*.gz``, as torchvision has it; download: fetch them into it,
-    where they are missing. Raises DataError for files that are missing or damaged.
+    folder: holds ``FashionMNIST/raw/*.gz``, as torchvision has it, and as ``obtain`` fetches them.
+    Raises DataError for files that are missing or damaged.
     """
-    return _read("FashionMNIST", FASHION_CLASSES, split, folder, download)
+    return _read("FashionMNIST", FASHION_CLASSES, split, folder)
 
 
-def mnist(split: str, folder: Path | str, download: bool = False) -> ImageDataset:
+def mnist(split: str, folder: Path | str) -> ImageDataset:
     """MNIST (LeCun et al. 1998): 60,000 ``train`` or 10,000 ``test`` digits, found likewise."""
-    return _read("MNIST", DIGIT_CLASSES, split, folder, download)
+    return _read("MNIST", DIGIT_CLASSES, split, folder)
 
 
 # --- CSV ---------------------------------------------------------------------------------------
@@ -288,46 +293,41 @@ def from_csv(
     """
     import pandas as pd  # heavy, and only this reader wants it
 
-    path, columns = Path(path), _columns(shape)
+    columns = ["label", *(f"pixel{i}" for i in range(1, math.prod(shape) + 1))]
     try:
-        with warnings.catch_warnings():
-            # Of rows longer than the header pandas would drop a value, with no more than this.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
+        # Of rows longer than the header pandas would drop a value, with no more than a warning.
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
             table = pd.read_csv(path, index_col=False)
     except Exception as error:  # the parser and each kind of archive raise errors of their own
-        raise DataError(f"{path}: not a readable CSV ({error}); fetch the file again") from error
-    if list(table.columns) != columns or table.empty:
         raise DataError(
-            f"{path}: {len(table)} rows of {table.shape[1]} columns beginning with "
-            f"{str(table.columns[0])!r}; expected {len(columns)}: label, pixel1 … {columns[-1]}"
+            f"{path}: not a readable CSV ({error!s:.200}); name one file, in UTF-8, unpacked where "
+            "an archive has several, or fetch it again"
+        ) from error
+    names = list(map(str, table.columns))
+    if names != columns or table.empty:
+        pairs = enumerate(zip_longest(names, columns, fillvalue="nothing"), 1)
+        odd = [f"column {i} is {a!r:.30}, not {b!r}" for i, (a, b) in pairs if a != b]
+        odd = [f"{mark!r} stands between them" for mark in ";\t|" if mark in names[0]] + odd
+        raise DataError(
+            f"{path}: {len(table)} rows of {len(names)} columns; expected {len(columns)}, label, "
+            f"pixel1 … {columns[-1]}, with commas between them: {[*odd, 'there are no rows'][0]}"
         )
     text = table.select_dtypes(exclude="number").astype(str)  # True is no number, either
     numbers = table.assign(**text.apply(pd.to_numeric, errors="coerce")).to_numpy(float)
     top = np.array([len(classes) - 1] + [255] * math.prod(shape))
-    wrong = np.argwhere(~((numbers >= 0) & (numbers <= top) & (numbers == np.floor(numbers))))
+    wrong = np.argwhere(numbers != np.rint(numbers).clip(0, top))  # NaN is, too
     if len(wrong):
         row, column = wrong[0]
         raise DataError(
             f"{path}: row {row + 1}, column {columns[column]!r} holds "
-            f"{str(table.iloc[row, column])!r}; expected a whole number from 0 to {top[column]}: "
-            "correct or remove that row"
+            f"'{table.iat[row, column]!s:.40}'; expected a whole number from 0 to {top[column]}: "
+            "correct it or leave that row out"
         )
-    images = torch.from_numpy(numbers[:, 1:].astype(np.uint8)).view(-1, *shape)
-    labels = torch.from_numpy(numbers[:, 0].astype(np.int64))
-    return ImageDataset(images, labels, classes, path.name)
-
-
-def to_csv(dataset: ImageDataset, path: Path | str) -> None:
-    """Write Kaggle's form, which ``from_csv`` reads back; zipped when the path ends in .zip."""
-    import pandas as pd
-
-    values = torch.cat([dataset.known_labels()[:, None], dataset.images.flatten(1)], dim=1)
-    table = pd.DataFrame(values.cpu().numpy(), columns=_columns(dataset.shape))
-    table.to_csv(path, index=False)
-
-
-def _columns(shape: tuple[int, ...]) -> list[str]:
-    return ["label", *(f"pixel{i}" for i in range(1, math.prod(shape) + 1))]
+    labels, pixels = numbers[:, 0].astype(np.int64), numbers[:, 1:].astype(np.uint8)
+    if pixels.max() <= 1:
+        warnings.warn(f"{path}: nearly black; multiply pixels of 0 and 1 by 255", stacklevel=2)
+    images = torch.from_numpy(pixels).view(-1, *shape)
+    return ImageDataset(images, torch.from_numpy(labels), classes, Path(path).name)
 
 
 # --- IDX files: where they are, how they get here, what they must look like ---------------------
@@ -390,55 +390,42 @@ def obtain(name: str, folder: Path | str, timeout: float = 20) -> Path:
             except (OSError, http.client.HTTPException) as error:
                 failures.append(f"{mirror}{file} ({str(error).strip()})")
         else:
-            raise DataError(f"{_absent(name, raw)} tried to download: {'; '.join(failures)}.")
+            raise DataError(
+                f"{name} is not here: looked for {', '.join(CHECKSUMS[name])} in {raw}; put the "
+                "four files there, or name a folder that has them; tried to download: "
+                f"{'; '.join(failures)}."
+            )
     return raw
 
 
-def _absent(name: str, raw: Path) -> str:
-    return (
-        f"{name} is not here: looked for {', '.join(CHECKSUMS[name])} in {raw}; put the four files "
-        "there, or name a folder that has them;"
-    )
-
-
-def read_idx(path: Path, md5: str | None = None) -> np.ndarray:
+def read_idx(path: Path, md5: str) -> np.ndarray:
     """Read one gzipped IDX file of bytes as uint8, ``(N,)`` or ``(N, rows, columns)``.
 
-    Raises DataError for a missing, unreadable, damaged, truncated or foreign file.
+    md5: the file's published checksum. Raises DataError for a file that is missing or another one.
     """
-    remedy = "delete it and fetch it again"
     try:
         packed = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check it exists") from error
-    if md5 is not None and hashlib.md5(packed, usedforsecurity=False).hexdigest() != md5:
-        raise DataError(f"{path}: MD5 differs from the published {md5}; {remedy}")
-    try:
-        raw = gzip.decompress(packed)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error}); {remedy}") from error
-    # Its head: two zeros, 8 for bytes, the number of axes, and as many sizes of four bytes.
-    axes = raw[3] if raw[:3] == b"\0\0\x08" and len(raw) > 3 else 0
-    if axes not in (1, 3) or len(raw) < 4 + 4 * axes:
-        raise DataError(f"{path}: begins with {raw[:4].hex()}, not as IDX bytes do; {remedy}")
-    shape, content = struct.unpack(f">{axes}I", raw[4 : 4 + 4 * axes]), raw[4 + 4 * axes :]
-    if len(content) != math.prod(shape):
         raise DataError(
-            f"{path}: {len(content)} bytes of data, but its header says {shape}; {remedy}"
+            f"{path}: cannot be read ({error.strerror}); put it there, name the folder that has "
+            "it, or let data.obtain fetch it"
+        ) from error
+    if hashlib.md5(packed, usedforsecurity=False).hexdigest() != md5:
+        raise DataError(
+            f"{path}: MD5 differs from the published {md5}; move it away and fetch it again"
         )
-    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+    raw = gzip.decompress(packed)
+    # Its head: two zeros, 8 for bytes, the number of axes, and as many sizes of four bytes.
+    axes = raw[3]
+    shape = struct.unpack(f">{axes}I", raw[4 : 4 + 4 * axes])
+    return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def _read(
-    name: str, classes: tuple[str, ...], split: str, folder: Path | str, download: bool
-) -> ImageDataset:
+def _read(name: str, classes: tuple[str, ...], split: str, folder: Path | str) -> ImageDataset:
     if split not in PARTS:
         raise DataError(f"split {split!r}; choose 'train' or 'test'")
-    raw = obtain(name, folder) if download else find(name, [folder])
-    if raw is None:
-        raise DataError(f"{_absent(name, Path(folder, name, 'raw'))} or give download=True.")
     images, labels = (
-        read_idx(raw / file, md5)
+        read_idx(Path(folder, name, "raw", file), md5)
         for file, md5 in CHECKSUMS[name].items()
         if file.startswith(PARTS[split])
     )

@@ -3,15 +3,16 @@
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors
 import torch
-from filelock import FileLock
-from safetensors.torch import load_file, save
+from filelock import FileLock, SoftFileLock
+from safetensors.torch import load, save
 from torch import Tensor
 
 from vae_helpers.errors import CheckpointError, WriteError
@@ -20,19 +21,23 @@ FORMAT = "vae-book-1"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``path`` whole or not at all, whatever happens meanwhile. Raises WriteError."""
+    """Write ``path`` whole or not at all, whatever happens meanwhile. Raises WriteError.
+
+    A new file has the rights that the umask leaves; one that is replaced keeps its own.
+    """
     with _named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp keeps it to its owner, which a shared site is not
+            if path.exists():
+                shutil.copymode(path, temporary)
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -40,13 +45,17 @@ def write_atomically(path: Path, content: bytes) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path`` against other processes, waiting for whoever has it.
 
-    The system lets go of it even after a SIGKILL. Raises WriteError where there can be no such
-    file.
+    The system lets go of it even after a SIGKILL. On a file system without locks, as some networks
+    have, the lock is that ``path.soft`` exists. Raises WriteError where there can be no such file.
     """
     with _named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        lock.acquire()
+        try:
+            lock.acquire()
+        except OSError:
+            lock = SoftFileLock(f"{path}.soft")
+            lock.acquire()
     try:
         yield
     finally:
@@ -65,9 +74,6 @@ def _named(path: Path) -> Iterator[None]:
         ) from error
 
 
-# --- tensors ------------------------------------------------------------------------------------
-
-
 def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
     """Write tensors and a JSON header as one safetensors file, atomically. Raises WriteError."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -80,30 +86,34 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     """Read what ``save_tensors`` wrote. Raises CheckpointError for any other or damaged file."""
+    again = "move it away, and train again"
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("header", "{}"))
-        tensors = load_file(path)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        content = path.read_bytes()  # not every file system can map a file into memory
+        tensors = load(content)
+        size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+        header = json.loads(metadata.get("header", "{}"))
+    except (OSError, MemoryError) as error:
+        why = getattr(error, "strerror", None) or "too little memory"
         raise CheckpointError(
-            f"{path}: not a readable checkpoint ({error}); delete it and train again"
+            f"{path}: cannot be read here ({why}), good or not; name the right file, or see to "
+            "permission and memory"
         ) from error
+    except (ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); {again}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not written by save_tensors; delete it and train again")
+        raise CheckpointError(f"{path}: not written by save_tensors; {again}")
     if header.pop("digest", None) != digest_json(header):
-        raise CheckpointError(f"{path}: its header is damaged; delete it and train again")
+        raise CheckpointError(f"{path}: its header is damaged; {again}")
     if header.get("weights") != digest_tensors(tensors):
-        raise CheckpointError(f"{path}: its tensors are damaged; delete it and train again")
+        raise CheckpointError(f"{path}: its tensors are damaged; {again}")
     return tensors, header
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin with ``prefix``, named without it."""
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+    there = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors[name] for name in there}
 
 
 def digest_tensors(tensors: dict[str, Tensor]) -> str:

@@ -53,13 +53,11 @@ def draw(factors: np.ndarray) -> np.ndarray:
     factors = np.asarray(factors, dtype=np.float64)
     if factors.ndim != 2 or factors.shape[1] != len(FACTORS):
         raise ValueError(f"factors of shape {factors.shape}; give (n, {len(FACTORS)}): {FACTORS}")
-    for i, name in enumerate(FACTORS):
-        column, levels = factors[:, i], LEVELS.get(name)
-        right = (column >= 0) & (column <= (levels - 1 if levels else 1))
-        if levels:
-            right &= column == np.round(column)
+    for name, column in zip(FACTORS, factors.T, strict=True):
+        most, whole = LEVELS.get(name, 2) - 1, name in LEVELS
+        right = (column >= 0) & (column <= most) & ((column == np.round(column)) | (not whole))
         if not right.all():
-            allowed = f"a whole number from 0 to {levels - 1}" if levels else "from 0 to 1"
+            allowed = f"{'a whole number ' * whole}from 0 to {most}"
             raise ValueError(f"{name} is {column[~right][0]}; give {allowed}")
     images = np.zeros((len(factors), SIZE, SIZE), dtype=np.uint8)
     for label, garment in enumerate(GARMENTS):
@@ -159,9 +157,8 @@ def _trouser(x, y, width, length, sleeve):
 def _bag(x, y, width, length, sleeve):
     half, top = 0.5 + 0.35 * width, 0.05 - 0.35 * length
     arch = _ellipse(x, y - top, 0.6 * half, 0.2 + 0.55 * sleeve)
-    handle = np.minimum(
-        _cut(arch, _ellipse(x, y - top, 0.6 * half - 0.1, 0.1 + 0.55 * sleeve)), top - y
-    )
+    hole = _ellipse(x, y - top, 0.6 * half - 0.1, 0.1 + 0.55 * sleeve)
+    handle = np.minimum(_cut(arch, hole), top - y)
     body = _taper(x, y, top, 0.75, half * 0.92, half)
     return np.maximum(body, handle), _box(x, y, -0.9, 0.9, top + 0.2, top + 0.25)
 

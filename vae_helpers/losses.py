@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vae_helpers.data import checked_images
+
 
 class ElboTerms(NamedTuple):
     """−ELBO = reconstruction + KL; both ``(B,)`` in nats per image."""
@@ -36,13 +38,11 @@ def reconstruction_nll(logits: Tensor, images: Tensor, likelihood: str = "bernou
 
     likelihood: ``bernoulli``, ``continuous-bernoulli`` or ``gaussian`` (σ = 1); or
     ``mean-squared-error``, which is not one and has no unit.
-    Raises ValueError for another name or for shapes that differ.
+    Raises ValueError for another name, for shapes that differ, or for what are no pixels.
     """
-    if logits.shape != images.shape:
-        raise ValueError(f"logits {tuple(logits.shape)} for images {tuple(images.shape)}")
     if likelihood not in LIKELIHOODS:
         raise ValueError(f"no likelihood {likelihood!r}; choose one of {', '.join(LIKELIHOODS)}")
-    return LIKELIHOODS[likelihood](logits.float(), images.float())
+    return LIKELIHOODS[likelihood](logits.float(), checked_images(images, logits.shape).float())
 
 
 def bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:
@@ -50,7 +50,8 @@ def bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:
 
     With grey x it cannot reach 0: see ``entropy_floor``.
     """
-    pixels = F.binary_cross_entropy_with_logits(logits, images, reduction="none")
+    images = checked_images(images, logits.shape)
+    pixels = F.binary_cross_entropy_with_logits(logits, images.to(logits), reduction="none")
     return pixels.flatten(1).sum(1)
 
 
@@ -66,14 +67,15 @@ def continuous_bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def gaussian_nll(mean: Tensor, images: Tensor, sigma: float = 1.0) -> Tensor:
-    """−log N(x; mean, σ²I), ``(B,)`` in nats: squared error over 2σ², and its normalizer."""
+    """−log N(x; mean, σ²I) of any real x, ``(B,)``: squared error over 2σ², and normalizer."""
     squared = (images - mean).square().flatten(1)
     return (squared / (2 * sigma**2) + math.log(sigma) + 0.5 * math.log(2 * math.pi)).sum(1)
 
 
 def mean_squared_error(logits: Tensor, images: Tensor) -> Tensor:
     """The mean over pixels of (x − sigmoid(logits))², ``(B,)``: no nats, a different scale."""
-    return (images - torch.sigmoid(logits)).square().flatten(1).mean(1)
+    squared = (checked_images(images, logits.shape) - torch.sigmoid(logits)).square()
+    return squared.flatten(1).mean(1)
 
 
 LIKELIHOODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -101,18 +103,9 @@ def entropy_floor(images: Tensor) -> Tensor:
     Reached at p = x, it is the pixels' own entropy −Σ x log x + (1 − x) log(1 − x); 0 only for
     black and white.
     """
-    pixels = images.cpu().double().flatten(1)  # not every device has float64
+    some = checked_images(images, images.shape[1:] and images.shape)  # any (B, …)
+    pixels = some.cpu().double().flatten(1)  # not every device has float64
     return -(torch.xlogy(pixels, pixels) + torch.xlogy(1 - pixels, 1 - pixels)).sum(1)
-
-
-def equivalent_beta(weight: float, sigma: float = 1.0, pixels: int = 784) -> float:
-    """The β of the ELBO's scale that minimizing mean MSE + ``weight``·KL amounts to.
-
-    pixels: how many numbers an image has, 784 where it is grey and 28×28. Multiplying that
-    objective by pixels / 2σ² makes its first term Σ(x − x̂)² / 2σ², the Gaussian likelihood's; the
-    same factor then stands before the KL.
-    """
-    return weight * pixels / (2 * sigma**2)
 
 
 def linear_warmup(beta: float, share: float) -> Callable[[float], float]:

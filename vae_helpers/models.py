@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vae_helpers.data import checked_images, checked_labels
+
 BATCH = 500  # images a large inference takes at a time: their activations stay in the cache
 Shape = tuple[int, int, int]  # channels, height and width of an image
 
@@ -28,7 +30,7 @@ class VAE(nn.Module):
     without classes does not look at labels.
 
     ``forward``, ``encode`` and ``decode`` are the passes that training consists of, in the mode
-    that the model is in; ``generate`` and ``sample`` make pictures, in evaluation mode.
+    that the model is in; ``generate`` makes pictures, in evaluation mode.
     """
 
     def __init__(
@@ -55,14 +57,10 @@ class VAE(nn.Module):
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q(z|x), each ``(B, d)``, float32 even under autocast.
 
-        Raises ValueError for images of another shape than the model's and, as all that follows
-        does, where a conditional model gets no labels.
+        Raises ValueError for images of another shape than the model's, pixels outside [0, 1] and,
+        as all that follows does, where a conditional model gets no labels, or wrong ones.
         """
-        if images.shape[1:] != self.shape:
-            raise ValueError(
-                f"images {tuple(images.shape)} for a model of {self.shape} each; build it with "
-                "their shape"
-            )
+        images = checked_images(images, (len(images), *self.shape)).to(self.encoder.mu.weight.dtype)
         mu, log_var = self.encoder(images, labels)
         return mu.float(), log_var.float()
 
@@ -71,23 +69,19 @@ class VAE(nn.Module):
         mu: Tensor, log_var: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """A sample z ~ N(μ, σ²) ``(B, d)`` that gradients flow through, into μ and log σ²."""
+        epsilon = drawn(torch.randn, mu.shape, device=mu.device, generator=generator)
         # z = μ + σ ⊙ ε,  ε ~ N(0, I)
-        return mu + torch.exp(0.5 * log_var) * noise(mu.shape, mu.device, generator)
+        return mu + torch.exp(0.5 * log_var) * epsilon
 
     def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits ``(B, C, H, W)`` of p(x|z), float32 even under autocast."""
+        latents = latents.to(self.encoder.mu.weight.dtype)
         return self.decoder(_labelled(latents, labels, self.classes)).float()
 
     def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images ``(B, C, H, W)`` in [0, 1]: the mean of p(x|z)."""
         with evaluating(self):
             return torch.sigmoid(self.decode(latents, labels))
-
-    def sample(
-        self, count: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        """``count`` images ``(count, C, H, W)`` in [0, 1] from the prior, z ~ N(0, I)."""
-        return self.generate(noise((count, self.latent), device_of(self), generator), labels)
 
 
 class Encoder(nn.Module):
@@ -117,8 +111,8 @@ def _labelled(features: Tensor, labels: Tensor | None, classes: int) -> Tensor:
     """Features ``(B, f)``, beside their one-hot labels in a conditional model."""
     if not classes:
         return features
-    if labels is None:
-        raise ValueError(f"a model of {classes} classes needs labels; give (B,) of them")
+    named = f"a model of {classes} classes needs labels; "
+    labels = checked_labels(labels, len(features), classes, named)
     return torch.cat([features, F.one_hot(labels, classes).to(features)], dim=1)
 
 
@@ -148,24 +142,15 @@ def drawn(how: Callable[..., Tensor], *arguments, device: torch.device, generato
     return how(*arguments, generator=generator, device=source).to(device)
 
 
-def noise(shape, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-    """ε ~ N(0, I), see ``drawn``."""
-    return drawn(torch.randn, shape, device=device, generator=generator)
-
-
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """New layers lie on the CPU and draw their weights from ``seed``.
 
     PyTorch's own draws then go on as if nothing had been drawn, on every device.
     """
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs, too
-    try:
-        with torch.device("cpu"):
-            yield
-    finally:
-        torch.set_rng_state(state)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs, too
+        yield
 
 
 def build_vae(
@@ -234,12 +219,12 @@ def _conv(shape: Shape, inputs: int, more: int = 0):
         )
 
     def deeper() -> list[nn.Module]:
-        return [layer for _ in range(more) for layer in _normalized(nn.Conv2d(64, 64, 3, 1, 1))]
+        return [layer for _ in range(more) for layer in normalized(nn.Conv2d(64, 64, 3, 1, 1))]
 
     small = (64, height // 4, width // 4)
     encoder = nn.Sequential(
-        *_normalized(nn.Conv2d(channels, 32, kernel_size=3, stride=2, padding=1)),  # half the sides
-        *_normalized(nn.Conv2d(32, 64, kernel_size=3, stride=2, padding=1)),  # a quarter
+        *normalized(nn.Conv2d(channels, 32, kernel_size=3, stride=2, padding=1)),  # half the sides
+        *normalized(nn.Conv2d(32, 64, kernel_size=3, stride=2, padding=1)),  # a quarter
         *deeper(),
         nn.Flatten(),
     )
@@ -248,13 +233,14 @@ def _conv(shape: Shape, inputs: int, more: int = 0):
         Unflatten(1, small),
         nn.ReLU(),
         *deeper(),
-        *_normalized(nn.ConvTranspose2d(64, 32, kernel_size=4, stride=2, padding=1)),
+        *normalized(nn.ConvTranspose2d(64, 32, kernel_size=4, stride=2, padding=1)),
         nn.ConvTranspose2d(32, channels, kernel_size=4, stride=2, padding=1),
     )
     return encoder, math.prod(small), decoder
 
 
-def _normalized(convolution: nn.Module) -> list[nn.Module]:
+def normalized(convolution: nn.Module) -> list[nn.Module]:
+    """A convolution, its batch normalization and a ReLU."""
     # Overwriting the normalized activations spares a third of this block's memory traffic.
     return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]
 
@@ -272,39 +258,6 @@ BODIES = {
     "deep-conv": partial(_conv, more=2),
     "residual": partial(_dense, width=512, residual=True),
 }
-
-
-def layer_table(model: VAE, images: Tensor) -> list[tuple[str, str, str, int]]:
-    """What the live model does to a batch: (part, layer, output shape, parameters) per layer.
-
-    In the order in which data meets the layers of the encoder, the heads μ and log σ², and the
-    layers of the decoder. Of a model without classes.
-    """
-    rows = []
-
-    def through(part: str, layer: nn.Module, given: Tensor) -> Tensor:
-        made = layer(given)
-        shape = " × ".join(["B", *map(str, made.shape[1:])])
-        rows.append((part, _layer_name(layer), shape, parameter_count(layer)))
-        return made
-
-    with evaluating(model), torch.inference_mode():
-        features = images
-        for layer in model.encoder.body:
-            features = through("encoder", layer, features)
-        z = through("μ head", model.encoder.mu, features)
-        if model.encoder.log_var is not None:
-            through("log σ² head", model.encoder.log_var, features)
-        for layer in model.decoder:
-            z = through("decoder", layer, z)
-    return rows
-
-
-def _layer_name(layer: nn.Module) -> str:
-    name = type(layer).__name__
-    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-        name += f" k{layer.kernel_size[0]} s{layer.stride[0]} p{layer.padding[0]}"
-    return name
 
 
 def parameter_count(module: nn.Module) -> int:

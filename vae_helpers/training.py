@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vae_helpers import losses
-from vae_helpers.data import ImageDataset
+from vae_helpers.data import ImageDataset, checked_data
 from vae_helpers.errors import CheckpointError, TrainingError
 from vae_helpers.files import digest_json, load_tensors, save_tensors, under
 from vae_helpers.models import device_of, drawn, evaluating
@@ -46,10 +47,6 @@ class History:
     def curve(self, split: str, term: str = "total") -> list[float]:
         """One term of one split, an entry per epoch."""
         return [row[term] for row in self.rows if row["split"] == split]
-
-    @property
-    def splits(self) -> list[str]:
-        return list(dict.fromkeys(row["split"] for row in self.rows))
 
     @property
     def epochs(self) -> int:
@@ -92,7 +89,7 @@ def fit(
     snapshot: Callable[[nn.Module, int], dict[str, Tensor]] | None = None,
     state: Path | None = None,
     precision: torch.dtype | None = None,
-    progress: bool | Callable[[float], None] = True,
+    progress: bool = True,
 ) -> tuple[History, dict[str, Tensor]]:
     """Train ``model`` in place with Adam; return its history and its snapshots.
 
@@ -101,7 +98,7 @@ def fit(
     snapshot: called after each step with (model, steps done so far), returns named tensors to keep.
     state: a file that each finished epoch is written to, and that a later call resumes from.
     precision: autocast type, see ``best_precision``; None is float32.
-    progress: show a bar, or call this after each step with the share that is done, up to 1.
+    progress: show a bar.
 
     Raises DataError without images, ValueError for a schedule that does not exist or for numbers
     that no training has, TrainingError at the first NaN or infinite term, and CheckpointError when
@@ -116,29 +113,37 @@ def fit(
             "and 1 image a batch, and a rate above 0"
         )
     device = device_of(model)
-    data = data.to(device)
-    watch = watch or {}
+    data = checked_data(data).to(device)
+    watch = {split: checked_data(watched) for split, watched in (watch or {}).items()}
     beta_at = beta if callable(beta) else lambda progress: beta
     # NHWC spares the convolutions a reordering on the way in and out.
     model.to(memory_format=torch.channels_last)
     fused = device.type in ("cpu", "cuda")
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=fused)
     scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
+    autocast = torch.autocast(device.type, precision) if precision else contextlib.nullcontext()
     history, snapshots = History(), {}
-    identity = digest_json(
-        [epochs, batch_size, lr, schedule, seed, str(precision), data.digest]
-        + [beta_at(i / 8) for i in range(9)]
-        + [[name, list(p.shape)] for name, p in model.named_parameters()]
-    )
+    own = {  # all that decides the result
+        "model": [[name, *p.shape] for name, p in model.named_parameters()],
+        "data": data.digest,
+        "loss": _described(loss),
+        "beta": _described(beta),
+        "precision": str(precision),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "schedule": schedule,
+        "seed": seed,
+    }
     if state is not None and state.exists():
-        history, snapshots = _restore(state, identity, model, optimizer, scaler)
+        history, snapshots = _restore(state, own, model, optimizer, scaler)
     steps = math.ceil(len(data) / batch_size)
     bar = tqdm(
         total=epochs * steps,
         initial=history.epochs * steps,
         desc=f"epoch {history.epochs}/{epochs} on {device.type}",
         unit="step",
-        disable=progress is not True,
+        disable=not progress,
         mininterval=0.5,
     )
     with bar, evaluating(model), _undoing(model) as keep:  # and then in the mode that it was in
@@ -152,7 +157,7 @@ def fit(
                 now = ((epoch - 1) * steps + step) / (epochs * steps)
                 for group in optimizer.param_groups:
                     group["lr"] = SCHEDULES[schedule](now, lr)
-                with _autocast(device, precision):
+                with autocast:
                     terms = loss(model, images, labels, beta=beta_at(now), generator=generator)
                 optimizer.zero_grad()
                 scaler.scale(terms["total"].mean()).backward()
@@ -166,23 +171,16 @@ def fit(
                     snapshots |= snapshot(model, (epoch - 1) * steps + step + 1)
                     model.train()
                 bar.update()
-                if callable(progress):
-                    progress(((epoch - 1) * steps + step + 1) / (epochs * steps))
-            history.rows.append(
-                {"epoch": epoch, "split": "train"}
-                | {name: float(value) / len(data) for name, value in sums.items()}
-            )
+            means = {"train": {name: float(value) / len(data) for name, value in sums.items()}}
             # A schedule's β has reached its end here; watched totals all use that final β.
             for split, watched in watch.items():
                 terms = evaluate(model, watched, loss=loss, beta=beta_at(1.0))
-                history.rows.append(
-                    {"epoch": epoch, "split": split}
-                    | {name: float(term.double().mean()) for name, term in terms.items()}
-                )
+                means[split] = {name: float(term.double().mean()) for name, term in terms.items()}
+            history.rows += [{"epoch": epoch, "split": split} | means[split] for split in means]
             history.seconds += time.perf_counter() - began
             keep()
             if state is not None:
-                _store(state, identity, model, optimizer, scaler, history, snapshots)
+                _store(state, own, model, optimizer, scaler, history, snapshots)
             bar.set_description(f"epoch {epoch}/{epochs} on {device.type}", refresh=False)
             last = history.rows[-1]
             bar.set_postfix_str(f"{last['split']} {last['total']:.2f}")
@@ -203,13 +201,11 @@ def evaluate(
     In evaluation mode and float32, with noise drawn on the CPU: the same on every machine up to
     rounding.
     """
+    batches = checked_data(data).to(device_of(model)).batches(EVALUATION_BATCH)
     generator = torch.Generator().manual_seed(seed)
     with evaluating(model):
-        batches = [
-            loss(model, images, labels, beta=beta, generator=generator)
-            for images, labels in data.to(device_of(model)).batches(EVALUATION_BATCH)
-        ]
-    return {name: torch.cat([batch[name].cpu() for batch in batches]) for name in batches[0]}
+        parts = [loss(model, *batch, beta=beta, generator=generator) for batch in batches]
+    return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
 
 
 def one_cycle(progress: float, peak: float) -> float:
@@ -217,12 +213,10 @@ def one_cycle(progress: float, peak: float) -> float:
 
     From peak/25 to peak in the first 30 %, then to peak/10⁴ (Smith & Topin 2019).
     """
-    low, high, through = (
-        (peak / 25, peak, progress / 0.3)
-        if progress < 0.3
-        else (peak / 1e4, peak, 1 - (progress - 0.3) / 0.7)
-    )
-    return low + (high - low) * 0.5 * (1 - math.cos(math.pi * through))
+    low, through = peak / 25, progress / 0.3
+    if progress >= 0.3:
+        low, through = peak / 1e4, 1 - (progress - 0.3) / 0.7
+    return low + (peak - low) * 0.5 * (1 - math.cos(math.pi * through))
 
 
 SCHEDULES: dict[str, Callable[[float, float], float]] = {
@@ -253,12 +247,6 @@ def best_precision(device: torch.device) -> torch.dtype | None:
         getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16")
     ]
     return torch.bfloat16 if any(probe() for probe in has if probe) else None
-
-
-def _autocast(device: torch.device, precision: torch.dtype | None):
-    if precision is None:
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=precision)
 
 
 def _generator(device: torch.device, seed: int, epoch: int) -> torch.Generator:
@@ -294,13 +282,13 @@ def _undoing(model: nn.Module) -> Iterator[Callable[[], None]]:
         raise
 
 
-def _store(state, identity, model, optimizer, scaler, history, snapshots) -> None:
+def _store(state, own, model, optimizer, scaler, history, snapshots) -> None:
     moments = optimizer.state_dict()["state"]
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"adam.{i}.{key}": moment[key] for i, moment in moments.items() for key in moment}
     tensors |= {f"snapshot.{name}": tensor for name, tensor in snapshots.items()}
     header = {
-        "identity": identity,
+        "training": own,
         "rows": history.rows,
         "seconds": history.seconds,
         "scaler": json.dumps(scaler.state_dict()),
@@ -308,12 +296,37 @@ def _store(state, identity, model, optimizer, scaler, history, snapshots) -> Non
     save_tensors(state, tensors, header)
 
 
-def _restore(state, identity, model, optimizer, scaler) -> tuple[History, dict[str, Tensor]]:
+def _described(value):
+    """A number or a function as JSON, which differs where it computes something else."""
+    if isinstance(value, partial):
+        given = {name: _described(one) for name, one in value.keywords.items()}
+        return [_described(value.func), *map(_described, value.args), given]
+    if isinstance(value, ImageDataset):
+        return value.digest
+    if not callable(value):
+        return value if isinstance(value, int | float | str | None) else repr(value)
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if kind is not value:  # an object: its class, and what it holds
+        return [name, {one: _described(held) for one, held in sorted(vars(value).items())}]
+    if "<" not in name:
+        return name
+    # A function without a name of its own: what it does, and with what.
+    code, cells = value.__code__, value.__closure__ or ()
+    used = [getattr(one, "co_code", one) for one in code.co_consts]
+    does = digest_json([code.co_code.hex(), repr(code.co_names), repr(used)])
+    return [name, does, *(_described(cell.cell_contents) for cell in cells)]
+
+
+def _restore(state, own, model, optimizer, scaler) -> tuple[History, dict[str, Tensor]]:
     tensors, header = load_tensors(state)
-    if header.get("identity") != identity:
-        raise CheckpointError(
-            f"{state}: belongs to a training with other settings or data; delete it to start anew"
-        )
+    stored = header.get("training", {})
+    for name, value in json.loads(json.dumps(own)).items():
+        if stored.get(name) != value:
+            raise CheckpointError(
+                f"{state}: belongs to a training with another {name} ({stored.get(name)!s:.60} "
+                f"instead of {value!s:.60}); go on with that one, or name another file"
+            )
     model.load_state_dict(under("model.", tensors))
     parameters = list(model.parameters())
     moments: dict[int, dict[str, Tensor]] = {}

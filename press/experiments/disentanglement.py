@@ -2,12 +2,13 @@
 
 import torch
 
-from press.experiments.common import SWEEP, crossed, seeds
-from press.experiments.trained import train
-from press.runs import DENSE, Run, build, shortened
+from press.experiments.common import from_seeds
+from press.experiments.trained import train_row
+from press.images import drawing
+from press.runs import DENSE, Run, build
 from press.stored import Table
 from vae_helpers import latent
-from vae_helpers.garments import FACTORS, LEVELS
+from vae_helpers.garments import FACTORS, LEVELS, sample_factors
 from vae_helpers.metrics.disentanglement import dci, mutual_information_gap
 
 TRAVERSED = (0.5, 1.0, 4.0)
@@ -27,10 +28,11 @@ def disentangled(book, codes: str, seed: int) -> dict[str, float]:
         _, directions = torch.linalg.eigh(pixels.T.cov())  # ascending
         found = (test[:][0].flatten(1) - pixels.mean(0)) @ directions[:, -10:]
     elif codes == "random":
-        found, _ = latent.encode(build(_of_beta(1.0, seed)), test)
+        found, _ = latent.encode(build(_of_codes("β = 1", seed)), test)
     else:
-        found = latent.aggregate(train(book, _of_codes(codes, seed)).model, test, seed)
-    found, factors = found.double().numpy(), test.factors.numpy()
+        found = latent.aggregate(train_row(book, _of_codes(codes, seed)).model, test, seed)
+    found = found.double().numpy()
+    factors = sample_factors(*drawing("test", "garments", book.settings))
     return {"mig": mutual_information_gap(found, factors)} | dci(
         found, factors, categories=tuple(FACTORS.index(name) for name in LEVELS)
     )
@@ -38,26 +40,14 @@ def disentangled(book, codes: str, seed: int) -> dict[str, float]:
 
 def _of_codes(codes: str, seed: int) -> Run | None:
     """The run whose codes these are, where there is one."""
-    return _of_beta(float(codes[4:]), seed) if codes.startswith("β") else None
+    if not codes.startswith("β"):
+        return None
+    size = {**DENSE, "latent": 10, "dataset": "garments"}
+    return Run("disentanglement", **size, beta=float(codes[4:]), seed=seed)
 
 
-def _of_beta(beta: float, seed: int) -> Run:
-    return Run("disentanglement", **DENSE, latent=10, dataset="garments", beta=beta, seed=seed)
+def _codes(book) -> list[dict]:
+    return [*from_seeds(3, codes=(*CODES, "random"))(book), {"codes": "PCA", "seed": 0}]
 
 
-def _configurations(book) -> list[dict]:
-    return [*crossed(codes=(*CODES, "random"), seed=seeds(book)), {"codes": "PCA", "seed": 0}]
-
-
-def _trains(configuration: dict, book) -> Run | None:
-    run = _of_codes(**configuration)
-    return run and shortened(run, book.settings)
-
-
-TABLES = (
-    Table(
-        *("disentanglement", SWEEP, disentangled, _configurations),
-        trains=_trains,
-        dataset="garments",
-    ),
-)
+TABLES = (Table("disentanglement", disentangled, _codes, trains=_of_codes, dataset="garments"),)

@@ -5,36 +5,29 @@ from functools import partial
 
 from press import fid
 from press.checkpoints import Experiment
-from press.experiments.common import SWEEP
-from press.experiments.model_scores import scores
+from press.experiments.model_scores import knows_all_garments, scores
 from press.experiments.samples import sampled
-from press.runs import Run, build, recipe, settled, shortened, training_images
+from press.runs import RUNS, Run, build, recipe, settled, shortened, training_images
 from press.stored import Table
 from vae_helpers.data import ImageDataset
 from vae_helpers.files import digest_json, locked
 from vae_helpers.training import fit
 
 
-def train(book, run: Run, images: ImageDataset | None = None) -> Experiment:
-    """That run, trained here on the book's device and then forgotten; one cut off is resumed.
-
-    images: what to train on instead of the run's own training images.
+def train_row(book, run: Run, images: ImageDataset | None = None) -> Experiment:
+    """That run, trained here on its own images or on these, and then forgotten; one that was cut
+    off is resumed.
     """
     run = shortened(run, book.settings)
     images = training_images(run, book.settings)[0] if images is None else images
     of = digest_json([settled(run), images.digest])
     state = book.settings.work / "sweeps" / f"{of}.safetensors"
-    model = build(run).to(book.device)
+    model = build(run).to(book.settings.torch_device)
     how = recipe(run, book.settings)
     with locked(state.with_suffix(".lock")):  # a worker that Dask gave up may still be at it
-        history, _ = fit(model, images, **how, state=state, progress=book.progress)
+        history, _ = fit(model, images, **how, state=state, progress=False)
         state.unlink()
-    return Experiment(run, book.settings, state, model.cpu().eval(), history, {}, of, {})
-
-
-def learned(make: Callable[..., Run], book, **configuration) -> dict[str, float]:
-    """``judged`` of the run that ``make`` makes of a configuration, trained for this alone."""
-    return judged(book, train(book, make(**configuration)))
+    return Experiment(run, book.settings, model.cpu().eval(), history, {}, of, {})
 
 
 def judged(book, one: Experiment) -> dict[str, float]:
@@ -45,29 +38,25 @@ def judged(book, one: Experiment) -> dict[str, float]:
     return row
 
 
-def knows_all_garments(run: Run) -> bool:
-    """Whether the classifier may judge that run's samples."""
-    return run.dataset == "fashion-mnist" and not run.classes
+def learned(measure: Callable, book, make: Callable[..., Run | None], **configuration) -> dict:
+    """What ``measure`` finds of the run of a configuration, or of the book's own that it names."""
+    run = make(**configuration)
+    one = train_row(book, run) if run else book.experiment(configuration["run"])
+    return measure(book, one)
 
 
 def swept(
     name: str,
     configurations: Callable[..., list[dict]],
-    run: Callable[..., Run],
-    row: Callable[..., dict[str, float]] | None = None,
-    judged: bool = True,
+    make: Callable[..., Run | None],
+    measure: Callable[..., dict[str, float]] = judged,
 ) -> Table:
-    """A table of rows that each train a run, which ``run`` makes of a configuration.
+    """A table of rows that each train a run, see ``learned``."""
 
-    row: what is measured, ``learned`` by default. judged: a row of garments has a Fréchet distance,
-    and so depends on the classifier.
-    """
+    def needs(**configuration) -> tuple[str, ...]:
+        run = make(**configuration)
+        own = () if run else (configuration["run"],)
+        seen = knows_all_garments(run or RUNS[configuration["run"]])
+        return (*own, "classifier") if seen else own
 
-    def needs(configuration: dict) -> tuple[str, ...]:
-        return ("classifier",) * (judged and knows_all_garments(run(**configuration)))
-
-    return Table(
-        *(name, SWEEP, row or partial(learned, run), configurations),
-        runs=needs,
-        trains=lambda configuration, book: shortened(run(**configuration), book.settings),
-    )
+    return Table(name, partial(learned, measure, make=make), configurations, needs, make)

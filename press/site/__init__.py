@@ -1,5 +1,1 @@
-"""From chapters and pages to a static site: execute, lay out, finish, render."""
-
-from press.site.build import make, refresh
-
-__all__ = ["make", "refresh"]
+"""The book's site: chapters executed, pages finished, rendered by Sphinx and mended."""

@@ -17,57 +17,32 @@ from press.settings import Settings
 from vae_helpers.errors import CheckpointError
 from vae_helpers.files import load_tensors, under
 
-LAYERS = {"0.weight", "0.bias", "2.weight", "2.bias"}  # of a dense decoder
-
 
 def scripts(settings: Settings) -> dict[str, bytes]:
     """One script for each run, by file name: it hands the decoder and the run's codes to the page.
 
-    Raises CheckpointError where a checkpoint or the codes are missing or damaged, the codes belong
-    to other models, or a decoder is not dense.
+    Decoders are dense. Raises CheckpointError where a checkpoint or the codes are missing or
+    damaged, or the codes belong to other models.
     """
     path = codes.codes_path(settings)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; run `{codes.COMMAND}`")
-    stored, head = load_tensors(path)
-    if head["of"] != codes.models_digest(settings):
-        raise CheckpointError(f"{path}: the codes belong to other models; run `{codes.COMMAND}`")
+    stored, head = load_tensors(path) if path.is_file() else ({}, {"of": None})
+    if head["of"] != codes.codes_digest(settings):
+        raise CheckpointError(f"{path}: not the codes of these models; run `{codes.COMMAND}`")
     made = {}
     for run in codes.RUNS:
         tensors, header = load_tensors(checkpoint_path(run, settings))
+        tensors = under("model.decoder.", tensors) | under(f"{run}.", stored)
         facts = {"run": run, "latent": header["run"]["latent"], "classes": head["classes"]}
-        made[f"{run}.js"] = script(facts, decoder(run, tensors) | under(f"{run}.", stored))
+        facts["tensors"] = {
+            name: {"shape": list(one.shape), "bytes": base64.b64encode(_bytes(one)).decode()}
+            for name, one in tensors.items()
+        }
+        made[f"{run}.js"] = f"explorer.receive({json.dumps(facts)});\n".encode()
     return made
 
 
-def decoder(run: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a dense decoder from a checkpoint's tensors, named as its layers are.
-
-    ``0.weight`` ``(h, d)``, ``0.bias`` ``(h,)``, ``2.weight`` ``(784, h)``, ``2.bias`` ``(784,)``;
-    a conditional decoder's d counts its classes, too. Raises CheckpointError for any other decoder.
-    """
-    found = under("model.decoder.", tensors)
-    if found.keys() != LAYERS or found["2.weight"].shape[0] != 784:
-        raise CheckpointError(
-            f"the decoder of {run!r} has {', '.join(sorted(found))}, but the explorer knows dense "
-            f"decoders alone; choose a run with body='dense'"
-        )
-    return found
-
-
-def script(facts: dict, tensors: dict[str, Tensor]) -> bytes:
-    """``explorer.receive({…facts, tensors})``, each tensor as its shape and base64 of its bytes.
-
-    Two bytes a number, or three where the tensor is float32: its last byte is rounded away.
-    """
-    packed = {
-        name: {"shape": list(tensor.shape), "bytes": base64.b64encode(_bytes(tensor)).decode()}
-        for name, tensor in tensors.items()
-    }
-    return f"explorer.receive({json.dumps(facts | {'tensors': packed})});\n".encode()
-
-
 def _bytes(tensor: Tensor) -> bytes:
+    """Two bytes a number, or three where it is float32: its last byte is rounded away."""
     if tensor.dtype != torch.float32:
         return tensor.half().numpy().astype("<f2").tobytes()
     bits = tensor.contiguous().numpy().astype("<f4").view("<u4") + 0x80

@@ -7,10 +7,9 @@ same cell computes the number, or part of it, again, and ``reported`` raises whe
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 from press.errors import ResultError
-from press.files import hardware, versions
+from press.files import hardware, rounded, versions
 from press.settings import Settings
 from vae_helpers.files import write_atomically
 from vae_helpers.metrics.differences import Estimate
@@ -18,6 +17,7 @@ from vae_helpers.metrics.differences import Estimate
 # How far a number may move between machines before it counts as another number.
 TOLERANCES = {"nats": 0.02, "nats²": 0.02, "points": 0.2, "L2": 0.02, "score": 0.005}
 RECORDED_BY = "make chapters"
+STORED = "assets/results"  # the book's own numbers, whatever the profile
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Retrained(Estimate):
 
     def __format__(self, spec: str) -> str:
         text = super().__format__(spec)
-        return text if self.book is None else f"{text} (in the book: {format(self.book, spec)})"
+        return text if self.book is None else f"{text} (in the book: {self.book:{spec}})"
 
 
 def reported(
@@ -46,7 +46,7 @@ def reported(
     absolute; by default that of the unit in ``TOLERANCES``.
 
     In the smoke profile and for retrained runs it is ``live`` itself; ``settings.record`` stores
-    it. Raises ResultError where the stored number is missing, was made of something else, or
+    it first. Raises ResultError where the stored number is missing, was made of something else, or
     differs.
     """
     live = live if isinstance(live, Estimate) else Estimate(float(live))
@@ -54,11 +54,10 @@ def reported(
     if settings.smoke:
         return live
     if settings.retrain:
-        book = _entries(key, settings).get(key, {}).get("value")
-        return Retrained(live.value, live.error, live.n, book)
+        entry = collected(settings).get(key, {})
+        return Retrained(live.value, live.error, live.n, entry.get("value"))
     if settings.record:
         store(key, live, unit=unit, of=of, command=RECORDED_BY, settings=settings)
-        return stored(key, of, settings)
     known = stored(key, of, settings)
     if not abs(known.value - live.value) <= tolerance:
         raise ResultError(
@@ -81,17 +80,17 @@ def stored(key: str, of: str, settings: Settings) -> Estimate:
 
 def provenance(key: str, settings: Settings) -> dict:
     """All that is stored with ``key``: value, error, n, unit, of, hardware, versions, command."""
-    entries = _entries(key, settings)
+    entries = collected(settings)
     if key not in entries:
         raise ResultError(f"{key}: nothing stored under this name; run `{RECORDED_BY}`")
     return entries[key]
 
 
-def collected(settings: Settings) -> dict[str, dict]:
-    """All that is stored: key → as ``provenance`` gives it, chapter by chapter."""
+def collected(settings: Settings, chapter: str = "*") -> dict[str, dict]:
+    """All that is stored, or that of a chapter: key → as ``provenance`` gives it."""
     return {
         key: entry
-        for path in sorted(folder(settings).glob("*.json"))
+        for path in sorted((settings.root / STORED).glob(f"{chapter}.json"))
         for key, entry in json.loads(path.read_text(encoding="utf-8")).items()
     }
 
@@ -105,35 +104,10 @@ def store(
     """
     if not math.isfinite(number.value + (number.error or 0)):
         raise ResultError(f"{key}: {number:g} is no number to store; look for what made it so")
-    entries = _entries(key, settings)
-    entries[key] = {
-        "value": _rounded(number.value),
-        "error": None if number.error is None else _rounded(number.error),
-        "n": number.n,
-        "unit": unit,
-        "of": of,
-        "hardware": hardware(),
-        "versions": versions(),
-        "command": command,
-    }
+    chapter = key.split("/")[0]
+    error = None if number.error is None else rounded(number.error)
+    made = {"value": rounded(number.value), "error": error, "n": number.n, "unit": unit, "of": of}
+    how = {"hardware": hardware(), "versions": versions(), "command": command}
+    entries = collected(settings, chapter) | {key: made | how}
     text = json.dumps(entries, indent=1, sort_keys=True, ensure_ascii=False)
-    write_atomically(_file(key, settings), f"{text}\n".encode())
-
-
-def folder(settings: Settings) -> Path:
-    """Where numbers are stored: the book's own, whatever the profile."""
-    return settings.root / "assets" / "results"
-
-
-def _file(key: str, settings: Settings) -> Path:
-    return folder(settings) / f"{key.split('/')[0]}.json"
-
-
-def _entries(key: str, settings: Settings) -> dict[str, dict]:
-    path = _file(key, settings)
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _rounded(value: float) -> float:
-    # Six digits: finer than any tolerance, and a second recording does not stir the diff.
-    return float(f"{value:.6g}")
+    write_atomically(settings.root / STORED / f"{chapter}.json", f"{text}\n".encode())

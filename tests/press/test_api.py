@@ -10,33 +10,10 @@ from press.site import api
 from vae_helpers import losses, models
 
 
-def test_sentences_about_parameters_become_fields():
-    docstring = (
-        "Train in place.\n\n"
-        "epochs: how many; lr ``(1,)``: the rate,\nwhich falls. mu, var: moments. other: no such.\n"
-        "Raises ValueError for none.\n\n"
-        "After that, epochs: stays."
-    )
-    assert api.readable(docstring, ["epochs", "lr", "mu", "var"]).split("\n\n") == [
-        "Train in place.",
-        ":param epochs: how many",
-        ":param lr: ``(1,)``, the rate, which falls.",
-        ":param mu,var: moments. other: no such.",
-        "Raises ValueError for none.",
-        "After that, epochs: stays.",
-    ]
-
-
-def test_what_is_no_field_stays_as_it_is():
-    code = "Like this:\n\n    epochs: 3\n    more\n\nTwo\nlines."
-    assert api.readable(code, ["epochs"]) == code
-    assert api.readable("x: y", []) == "x: y"
-
-
 def test_prose_has_no_references():
-    assert api.readable("log p(x|z), |z| and r_ but ``r_`` and a_b.", []) == (
-        r"log p(x\|z), \|z\| and r\_ but ``r_`` and a_b."
-    )
+    lines = ["log p(x|z), |z| and", "r_ but ``r_`` and a_b."]
+    api.make_readable(None, "", "", None, None, lines)
+    assert lines == [r"log p(x\|z), \|z\| and", r"r\_ but ``r_`` and a_b."]
 
 
 @pytest.mark.parametrize(

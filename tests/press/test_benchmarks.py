@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision.datasets.mnist
 
-from press.images import images, missing
+from press.images import images
 from press.settings import ROOT
 
 
@@ -14,13 +14,6 @@ from press.settings import ROOT
 def conventional(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     return importlib.import_module("conventional")
-
-
-@pytest.fixture
-def real(settings):
-    if why := missing(settings):
-        pytest.skip(why)
-    return settings
 
 
 def test_torchvision_s_dataset_agrees(conventional, real):

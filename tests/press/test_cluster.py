@@ -1,17 +1,21 @@
 """Trainings that go to processes of their own; tests/slow starts real ones."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
 import pytest
 from distributed import Client
 
-from press import checkpoints, cluster
+from press import cluster, training
 from press.book import Book
 from press.checkpoints import checkpoint_path
-from press.cluster import Task, each, row_on_worker, workers
-from press.errors import ClusterError, ResultError
+from press.cluster import each, row_on_worker, worker_count
+from press.errors import BookError, ResultError
 from press.experiments.grids import grid
+from press.settings import ROOT
 from press.stored import tables
 
 
@@ -31,9 +35,9 @@ def alone(smoke, monkeypatch):
         return run.name
 
     trained = []
-    monkeypatch.setattr(cluster.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(cluster, "cpu_count", lambda: 2)
     monkeypatch.setattr(cluster, "cluster", never)
-    monkeypatch.setattr(checkpoints, "train", train)
+    monkeypatch.setattr(training, "train", train)
     return trained
 
 
@@ -54,64 +58,59 @@ def names(trained):
 
 def test_several_runs_go_to_a_cluster(alone, book):
     with pytest.raises(NoCluster):
-        list(cluster.train(["dense2", "dense10"], book))
+        list(cluster.train_all(["dense2", "dense10"], book.settings))
 
 
 def test_one_run_is_trained_here_on_all_cores(alone, book):
-    assert list(cluster.train(["dense2"], book)) == [("dense2", "dense2")]
+    assert list(cluster.train_all(["dense2"], book.settings)) == [("dense2", "dense2")]
 
 
 def test_what_is_made_already_takes_no_process(alone, book):
     checkpoint("dense2", book)
     checkpoint("conv16", book)
-    assert names(cluster.train(["dense10", "dense2", "conv16"], book)) == [
-        "dense2",
-        "conv16",
-        "dense10",  # the only one left
-    ]
+    three = ["dense10", "dense2", "conv16"]  # the first is the only one left
+    assert names(cluster.train_all(three, book.settings)) == three
 
 
 @pytest.mark.parametrize(("device", "cores"), [("cuda", 2), ("cpu", 1)])
 def test_a_gpu_or_a_single_core_takes_one_after_the_other(alone, book, monkeypatch, device, cores):
-    monkeypatch.setattr(cluster.torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(cluster.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(cluster, "cpu_count", lambda: cores)
     book = replace(book, settings=replace(book.settings, device=device))
-    assert names(cluster.train(["dense10", "dense2"], book)) == ["dense10", "dense2"]
+    assert names(cluster.train_all(["dense10", "dense2"], book.settings)) == ["dense10", "dense2"]
 
 
 def test_an_unknown_run_is_named_before_anything_is_trained(alone, book):
     with pytest.raises(KeyError, match="no run 'conv17'"):
-        list(cluster.train(["conv17", "dense2", "dense10"], book))
+        list(cluster.train_all(["conv17", "dense2", "dense10"], book.settings))
     assert alone == []
 
 
 # --- this machine's own workers -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("seen", "devices"),
-    [(None, ["0", "1"]), ("3,1", ["3", "1"]), ("GPU-a,GPU-b", ["GPU-a", "GPU-b"])],
-)
-def test_each_worker_has_a_gpu_of_its_own_where_there_are_any(smoke, monkeypatch, seen, devices):
-    monkeypatch.setattr(cluster.torch.cuda, "device_count", lambda: 2)
-    if seen is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
-    found = [one["options"]["env"] for one in workers(replace(smoke, device="cuda")).values()]
-    assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == devices
-    assert [one["VAE_DEVICE"] for one in found] == ["cuda", "cuda"]
-    assert len(workers(replace(smoke, device="cuda"), count=1)) == 1
-
-
 @pytest.mark.parametrize("cores", [1, 2, 6])
-def test_without_a_gpu_each_core_has_a_worker_of_one_thread(book, monkeypatch, cores):
-    monkeypatch.setattr(cluster.os, "cpu_count", lambda: cores)
-    found = [one["options"] for one in workers(book.settings).values()]
-    assert len(found) == cores
-    assert all("torch.set_num_threads(1)" in one["preload"] for one in found)
-    assert all(one["nthreads"] == 1 for one in found)
-    assert all(one["env"] == book.settings.environment() for one in found)
+def test_without_a_gpu_each_core_has_a_worker(book, monkeypatch, cores):
+    monkeypatch.setattr(cluster, "cpu_count", lambda: cores)
+    assert worker_count(book.settings) == cores
+    assert worker_count(replace(book.settings, device="cuda")) == 1
+
+
+@pytest.mark.fault(
+    "only some of the machine's cores are allowed: by affinity, or by a container's quota",
+    "workers, kernels and threads are counted by these",
+)
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinities")
+def test_cores_that_are_not_allowed_are_not_counted():
+    code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+    code += "from press.cluster import worker_count; from press.settings import read\n"
+    code += "from press.site import chapters\nprint(worker_count(read()), chapters.cpu_count())"
+    said = subprocess.check_output(
+        [sys.executable, "-c", code], cwd=ROOT, text=True, env=os.environ | {"VAE_DEVICE": "cpu"}
+    )
+    assert said == "1 1\n"
+    for folder in ("press", "vae_helpers", "chapters", "benchmarks", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert "os." + "cpu_count" not in path.read_text(encoding="utf-8"), path
 
 
 # --- on one worker, in this process -------------------------------------------------------------
@@ -126,44 +125,33 @@ def client():
 begun = []  # a worker in this process has this list
 
 
-def double(number, tell):
+def double(number):
     begun.append(number)
-    tell(0.5)
     return 2 * number
 
 
-def fail(tell):
+def fail():
     raise ValueError("a reason")
 
 
-def test_tasks_are_begun_longest_first_and_yield_what_they_return(client):
+def test_calls_are_begun_in_their_order_and_yield_what_they_return(client, capsys):
     begun.clear()
-    tasks = [Task(f"task {n}", partial(double, n), work=n) for n in range(1, 6)]
-    found = {task.name: result for task, result in each(client, tasks)}
-    assert found == {f"task {n}": 2 * n for n in range(1, 6)}
-    assert begun == [5, 4, 3, 2, 1]
+    found = dict(each(client, {f"call {n}": partial(double, n) for n in range(1, 6)}))
+    assert found == {f"call {n}": 2 * n for n in range(1, 6)}
+    assert begun == [1, 2, 3, 4, 5]
+    assert "5/5" in capsys.readouterr().err  # of the bar
 
 
-def test_what_a_task_raises_is_raised_and_the_others_are_cancelled(client):
-    tasks = [Task("bad", fail, 2.0), Task("good", partial(double, 1), 1.0)]
+def test_what_a_call_raises_is_raised_and_the_others_are_cancelled(client):
     with pytest.raises(ValueError, match="a reason"):
-        list(each(client, tasks))
-
-
-def test_a_bar_shows_the_share_of_all_work(client, capsys, monkeypatch):
-    monkeypatch.setattr(cluster.sys.stderr, "isatty", lambda: True, raising=False)
-    tenths = [Task(f"task {n}", partial(double, n), work=0.1) for n in range(10)]
-    list(each(client, tenths))
-    shown = capsys.readouterr().err
-    assert "100.0 %" in shown
-    assert "-00:00" not in shown  # the halves of ten tenths add up to more than one
+        list(each(client, {"bad": fail, "good": partial(double, 1)}))
 
 
 def test_no_scheduler_is_one_error_that_names_it(book, monkeypatch):
     monkeypatch.setattr(cluster, "ANSWERS_WITHIN", "1s")
     for address in ("tcp://127.0.0.1:9", "nowhere"):
         with (
-            pytest.raises(ClusterError, match=f"no Dask scheduler answers at {address}"),
+            pytest.raises(BookError, match=f"no Dask scheduler answers at {address}"),
             cluster.cluster(address, settings=book.settings),
         ):
             pass
@@ -187,15 +175,12 @@ def test_a_row_of_other_images_models_or_code_is_refused_by_the_worker(opened):
     today = tables.rests_on(TABLE, opened, ONE)
     for other in ({"of": "another digest"}, {"code": "another digest"}):
         with pytest.raises(ResultError, match="this worker has other images, models or code"):
-            row_on_worker(TABLE.name, ONE, today | other, print)
+            row_on_worker(TABLE.name, ONE, today | other)
 
 
-def test_a_worker_tells_how_far_a_row_is_and_leaves_no_state_behind(opened, tmp_path):
-    told = []
-    row = row_on_worker(TABLE.name, ONE, tables.rests_on(TABLE, opened, ONE), told.append)
-    assert told == sorted(told)
-    assert told[-1] == 1
-    assert row == tables.measured(TABLE, opened, ONE)
+def test_a_worker_leaves_no_state_behind(opened, tmp_path):
+    row = row_on_worker(TABLE.name, ONE, tables.rests_on(TABLE, opened, ONE))
+    assert row == tables.measure_row(TABLE, opened, ONE)
     assert not list((tmp_path / "smoke" / "sweeps").rglob("*.safetensors"))
 
 

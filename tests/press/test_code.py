@@ -57,7 +57,7 @@ def digest(tmp_path, monkeypatch):
     def of(file=None, old="", new=""):
         for name in [name for name in sys.modules if name.startswith("vae_toy")]:
             del sys.modules[name]
-        for cached in (code.code_digest, code._statements, code._imports, code._tree):
+        for cached in (code.code_digest, code._statements, code._tree):
             cached.cache_clear()
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         (folder / "vae_toy").mkdir(parents=True)
@@ -72,7 +72,7 @@ def digest(tmp_path, monkeypatch):
         return code.code_digest(losses.total)
 
     yield of
-    for cached in (code.code_digest, code._statements, code._imports, code._tree):
+    for cached in (code.code_digest, code._statements, code._tree):
         cached.cache_clear()
 
 
@@ -105,10 +105,18 @@ def test_it_does_not_change_with_anything_else(digest, file, old, new):
     assert digest(file, old, new) == digest()
 
 
-def test_a_partial_counts_with_what_it_is_given():
-    from press.experiments import find
+@pytest.mark.fault(
+    "rows of a table are read under another version of Python than made them, as in Colab",
+    "their digest of code is the same there: they are not taken for stale",
+)
+def test_it_is_the_same_on_every_python(digest):
+    assert digest() == "03e710bf8c000e80"  # as Python 3.11 and 3.13 compute it
 
-    one, other = (find(name).row for name in ("betas", "latent-sizes"))
+
+def test_a_partial_counts_with_what_it_is_given():
+    from press.experiments import find_table
+
+    one, other = (find_table(name).row for name in ("betas", "digits"))
     assert one.func is other.func
     assert code.code_digest(one) != code.code_digest(other)
 

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from press.experiments.corruptions import CORRUPTIONS, build_untrained, corrupted
+from press.experiments.corruptions import STRENGTHS, build_untrained, corrupted
 from vae_helpers.classifier import in_batches
 from vae_helpers.data import garments
 
 CLOTHES = garments(60, seed=4)[:][0]
 
 
-@pytest.mark.parametrize("kind", CORRUPTIONS)
+@pytest.mark.parametrize("kind", STRENGTHS)
 def test_strength_0_changes_nothing_and_more_changes_more(kind):
     assert torch.equal(corrupted(CLOTHES, kind, 0), CLOTHES)
     changes = [float((corrupted(CLOTHES, kind, s) - CLOTHES).norm()) for s in (0.1, 0.4, 0.9)]
@@ -42,13 +42,6 @@ def test_shuffling_keeps_every_image_s_pixels_and_moves_the_share_asked_for():
         assert torch.equal(moved.flatten(1).sort(1).values, ramp.flatten(1).sort(1).values)
         assert float((moved != ramp).double().mean()) == pytest.approx(share, abs=0.01)
     assert not torch.equal(moved[0], moved[1])  # each image in its own way
-
-
-def test_unknown_kinds_and_negative_strengths_are_refused():
-    with pytest.raises(ValueError, match="no corruption 'rain'; choose one of blur"):
-        corrupted(CLOTHES, "rain", 1)
-    with pytest.raises(ValueError, match="give 0 or more"):
-        corrupted(CLOTHES, "noise", -0.1)
 
 
 def test_the_untrained_network_has_128_features_that_hardly_vary():

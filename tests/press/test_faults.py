@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from press.checkpoints import checkpoint_path, experiment, load
+from press.checkpoints import checkpoint_path, load
 from press.images import data_digest
 from press.runs import find_run, settled
 from press.settings import ROOT
+from press.training import experiment
 from vae_helpers import data
 from vae_helpers.errors import CheckpointError, WriteError
 from vae_helpers.files import load_tensors, locked, save_tensors, write_atomically
@@ -29,16 +30,16 @@ import sys
 from pathlib import Path
 
 from press.book import Book
-from press.experiments import find
+from press.experiments import find_table
 from press.files import write_rows
 from press.settings import read
 from press.stored import tables
 
 book = Book(read(build=Path(sys.argv[1])))
 print(book.experiment("dense2").digest)
-table = find("disentanglement")
+table = find_table("disentanglement")
 codes = list(table.configurations(book))[0]
-write_rows(Path(sys.argv[1], "rows.csv"), [tables.measured(table, book, codes)])
+write_rows(Path(sys.argv[1], "rows.csv"), [tables.measure_row(table, book, codes)])
 """
 
 
@@ -75,12 +76,12 @@ from pathlib import Path
 
 from dataclasses import replace
 
-from press import checkpoints
+from press import training
 from press.runs import RUNS
 from press.settings import read
 from vae_helpers.errors import VaeError
 
-fit, run = checkpoints.fit, replace(RUNS["dense2"], epochs=3)
+fit, run = training.fit, replace(RUNS["dense2"], epochs=3)
 
 
 def fill(state):  # no file may grow as far as a checkpoint, which is a sixth of a state
@@ -100,9 +101,9 @@ def filling(*arguments, snapshot, state, **options):
     return trained
 
 
-checkpoints.fit = filling
+training.fit = filling
 try:
-    checkpoints.train(run, read(build=Path(sys.argv[1])))
+    training.train(run, read(build=Path(sys.argv[1])))
 except VaeError as error:
     sys.exit(str(error))
 """
@@ -170,10 +171,11 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 sys.dont_write_bytecode = True
-from press import checkpoints, cluster
+from press import checkpoints, cluster, training
 from press.__main__ import main
 from press.book import open_book
 from press.runs import find_run
+from press.stored import numbers
 
 assert checkpoints.__file__.startswith(sys.argv[1]), checkpoints.__file__
 book = open_book()
@@ -182,9 +184,9 @@ if sys.argv[2] == "read-only":
     if os.geteuid() == 0:
         os.seteuid(65534)
 else:
-    checkpoints.train(run, book.settings)
+    training.train(run, book.settings)
 assert checkpoints.load(path, run, book.settings).history.epochs == 1
-print(book.provenance("speed/ratio")["unit"])
+print(numbers.provenance("speed/ratio", book.settings)["unit"])
 if sys.argv[2] == "read-only":
     sys.exit(main(["train", "dense10"]))
 """
@@ -303,20 +305,20 @@ def files(folder):
     "refused, or read as the plain name it is; nothing is written anywhere",
 )
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_no_name_in_a_file_leads_out_of_its_folder(smoke, tmp_path, name):
+def test_no_name_in_a_file_leads_out_of_its_folder(smoke, tmp_path, write_csv, name):
     path, run = checkpoint_path("dense2", smoke), find_run("dense2", smoke)
     images = data_digest("train", run.dataset, smoke)
     header = {"run": settled(run), "data": images, "history": [], "made": {"seconds": 0.0}}
     save_tensors(path, {f"model.{name}": torch.zeros(2), name: torch.ones(2)}, header)
     before = files(tmp_path)
-    with pytest.raises(CheckpointError, match="does not fit the run's model"):
+    with pytest.raises(CheckpointError, match="does not fit the model"):
         load(path, run, smoke)
     with zipfile.ZipFile(tmp_path / "run.pt", "w") as archive:  # as torch.save packs
         archive.writestr(name, "elsewhere")
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         load_tensors(tmp_path / "run.pt")
     table = tmp_path / "table.csv"
-    data.to_csv(data.garments(20), table)
+    write_csv(data.garments(20), table)
     with zipfile.ZipFile(tmp_path / "table.csv.zip", "w") as archive:
         archive.writestr(name, table.read_bytes())
     assert len(data.from_csv(tmp_path / "table.csv.zip")) == 20

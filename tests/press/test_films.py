@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from press import checkpoints, films
+from press import films, training
 from press.book import Book
 from press.errors import ResultError
 from vae_helpers.films import read_comment
@@ -33,7 +33,7 @@ def test_a_film_is_a_small_gif_of_all_frames_that_its_runs_kept(filmed, names):
     assert path.stat().st_size < 1_500_000
     with Image.open(path) as film, Image.open(path.with_suffix(".png")) as still:
         # Equal frames are merged, as a smoke run's first ones may be.
-        assert 1 < film.n_frames <= len(checkpoints.film(filmed.experiment(names[0])).steps)
+        assert 1 < film.n_frames <= len(films.watched(filmed.experiment(names[0])).epochs)
         film.seek(film.n_frames - 1)
         assert np.array_equal(film.convert("RGB"), still.convert("RGB"))
 
@@ -41,7 +41,7 @@ def test_a_film_is_a_small_gif_of_all_frames_that_its_runs_kept(filmed, names):
 def test_a_film_follows_the_classes_of_its_run(filmed):
     one = filmed.experiment("beta-1")
     film = films.watched(one)
-    followed = checkpoints.film_images(one.test, one.run.classes)
+    followed = training.film_images(one.test, one.run.classes)
     names = [film.classes[label] for label in film.labels]
     assert names == [followed.classes[label] for label in followed.labels]
     assert set(names) == set(one.run.classes)

@@ -15,13 +15,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWING = ROOT / "assets" / "pictures" / "modules.svg"
-# What they have; to be lowered, never raised, until the wings have 3,000 and 4,000.
-MOST_LINES = {"vae_helpers": 3_700, "press": 5_560}
+# They may be lowered, and not be raised.
+MOST_LINES = {"vae_helpers": 3_000, "press": 4_000}
 MOST_ENTRIES = 20  # of the root, as one sees it
 # Drawn as one box each, but for what the runs take from one.
 PACKAGES = ("press.experiments", "press.site", "press.stored")
 PACKAGES += ("vae_helpers.figures", "vae_helpers.metrics")
-ALONE = ("press.experiments.semi_supervised",)
+ALONE = ("press.semi_supervised",)
 
 
 def files(wing: str) -> list[Path]:

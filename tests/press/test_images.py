@@ -2,24 +2,27 @@
 
 import shutil
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
 
 from press.images import (
+    CLASSES,
     DATASETS,
-    DIGESTS,
     FILES,
     GARMENTS,
-    class_count,
+    PARTS,
     data_digest,
+    drawing,
     images,
-    missing,
     obtain,
 )
+from press.settings import PROFILES
 from vae_helpers import data
 from vae_helpers.data import garments
 from vae_helpers.errors import DataError
+from vae_helpers.garments import draw, sample_factors
 
 
 @pytest.fixture
@@ -30,36 +33,37 @@ def nowhere(settings, tmp_path, monkeypatch):
     return replace(settings, places=(tmp_path / "one", tmp_path / "two"))
 
 
-@pytest.fixture
-def real(settings):
-    """Settings whose places have the published files; skips the test where there are none."""
-    if why := missing(settings):
-        pytest.skip(why)
-    return settings
-
-
 def test_smoke_runs_draw_their_images_another_set_for_each_dataset(smoke):
     drawn = {name: images("test", name, smoke) for name in DATASETS}
     assert {len(one) for one in drawn.values()} == {500}
     assert len({one.digest for one in drawn.values()}) == 3  # stand-ins, but not one
     assert drawn["fashion-mnist"].digest == garments(500, seed=1).digest
     assert images("train", "fashion-mnist", smoke).digest == garments(1_000, seed=0).digest
-    assert data_digest("test", "mnist", smoke) == drawn["mnist"].digest
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_images_have_the_digests_that_are_known_of_them(real, profile):
+    under = replace(real, profile=profile)
+    for dataset in DATASETS:
+        for split in PARTS:
+            found = images(split, dataset, under).digest
+            assert data_digest(split, dataset, under) == found, (split, dataset)
 
 
 def test_the_full_profile_has_the_real_images_and_reads_them_once(real):
-    for split, dataset in DIGESTS:
+    for split, dataset in product(PARTS, FILES):
         found = images(split, dataset, real)
-        assert found.digest == data_digest(split, dataset, real)
         assert found is images(split, dataset, replace(real, author="another"))
         assert found.name == f"{FILES[dataset]} {split}"
 
 
-def test_the_books_garments_have_their_factors(settings):
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_books_garments_are_drawn_from_known_factors(settings, profile):
+    settings = replace(settings, profile=profile)
     drawn = images("test", "garments", settings)
-    assert len(drawn) == GARMENTS["test"]
-    assert drawn.factors.shape == (len(drawn), 8)
-    assert torch.equal(drawn.factors[:, 0].long(), drawn.labels)
+    factors = sample_factors(*drawing("test", "garments", settings))
+    assert torch.equal(drawn.images[:, 0], torch.from_numpy(draw(factors)))
+    assert (len(drawn) == GARMENTS["test"]) == (profile == "full")
 
 
 @pytest.mark.parametrize(("split", "name"), [("test", "cifar"), ("validation", "mnist")])
@@ -69,9 +73,9 @@ def test_what_there_is_not_is_refused_with_what_there_is(smoke, split, name):
 
 
 def test_class_counts_are_those_of_the_data(smoke):
-    assert class_count("mnist") == len(data.DIGIT_CLASSES)
+    assert len(data.DIGIT_CLASSES) == CLASSES
     for name in ("fashion-mnist", "garments"):
-        assert class_count(name) == len(images("test", name, smoke).classes)
+        assert len(images("test", name, smoke).classes) == CLASSES
 
 
 @pytest.mark.fault(
@@ -90,21 +94,9 @@ def test_without_any_source_one_paragraph_says_what_where_and_what_to_do(nowhere
     assert "\n" not in message
 
 
-def test_what_is_missing_is_said_with_where_it_was_looked_for(nowhere):
-    one, two = nowhere.places
-    assert missing(nowhere) == (
-        "FashionMNIST and MNIST not found: looked for the four .gz files of each in its folder raw "
-        f"under {one} and {two}"
-    )
-
-
 def test_files_in_any_of_the_places_do(nowhere, real):
     for number, dataset in enumerate(FILES):
         raw = obtain(dataset, real)
         assert raw.parents[1] in real.places
         shutil.copytree(raw, nowhere.places[number] / FILES[dataset] / "raw")
         assert obtain(dataset, nowhere).is_relative_to(nowhere.places[number])
-    assert missing(nowhere) is None
-    one = nowhere.places[1] / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
-    one.unlink()
-    assert missing(nowhere).startswith("MNIST not found")

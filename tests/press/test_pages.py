@@ -16,16 +16,15 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from press import experiments, report
-from press.errors import BookError
+from press.errors import BookError, ResultError
 from press.files import read_rows
 from press.report import MIME
 from press.runs import RUNS
 from press.settings import ROOT, read
-from press.site import cards, markers, pages
-from press.site.sources import outputs
+from press.site import pages
+from press.site.chapters import figure_name, outputs
 
 CODE = "https://github.com/ada/engine/blob/main"
-CONFIG = b"repository:\n  url: https://github.com/ada/engine\n  branch: main\n"
 SOURCE = f"{CODE}/chapters/01_one.md"
 
 
@@ -33,15 +32,14 @@ SOURCE = f"{CODE}/chapters/01_one.md"
 def stored():
     """The book's pages as they are staged, with the chapters' stored outputs."""
     staged = {path.name: path.read_bytes() for path in (ROOT / "pages").glob("*.md")}
-    staged["index.md"] = staged["index.md"].replace(b"../chapters/", b"chapters/")
+    staged["index.md"] = re.sub(rb"\.\./(?=chapters/|assets/)", b"", staged["index.md"])
     others = [*(ROOT / "chapters").glob("*.ipynb"), *(ROOT / "assets" / "gifs").glob("*.gif")]
-    staged |= {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in others}
-    return staged | {"_config.yml": CONFIG}
+    return staged | {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in others}
 
 
 @pytest.fixture(scope="module")
 def made(stored):
-    return pages.finished(stored, read({}))
+    return pages.finished(stored, read({}), CODE)
 
 
 def cells_of(content, kind):
@@ -102,7 +100,7 @@ def test_the_headline_names_the_best_models_and_holds_their_numbers(made):
 
 
 def test_a_smoke_run_shows_no_results(stored):
-    text = markers.filled(HEADLINE, {}, read({}, profile="smoke"), CODE)[0]
+    text = pages.filled(HEADLINE, {}, read({}, profile="smoke"), CODE)
     assert "no results to show" in text
     assert "±" not in text
     assert text.endswith("After.")
@@ -121,9 +119,9 @@ After."""
 
 def test_a_fact_is_repeated_as_a_chapter_tells_it(root):
     chapters = {"01_one": chapter(figure(), told({"facts": {"met": "2 of 3", "other": "1"}}))}
-    assert markers.fact("met", chapters) == "2 of 3"
+    assert pages.fact("met", chapters) == "2 of 3"
     with pytest.raises(BookError, match=r"has a fact 'else'.*book\.finding"):
-        markers.fact("else", chapters)
+        pages.fact("else", chapters)
 
 
 def test_a_mean_is_that_of_the_rows_that_fit(root):
@@ -135,54 +133,51 @@ def test_a_mean_is_that_of_the_rows_that_fit(root):
     assert page(root, "<!-- mean seeds score .2f -->") == "3.33 ± 3.21"
     assert page(root, "<!-- mean seeds other .1f -->") == "5.5 ± 0.7"  # where there is one
     for wrong in ("seeds score .1f run=b", "seeds other .1f run=a", "none score .1f"):
-        with pytest.raises(BookError, match=r"rows of the table .* have .*run `make sweeps meas"):
+        with pytest.raises(BookError, match=r"[01] rows have .*; run `make sweeps measure`"):
             page(root, f"<!-- mean {wrong} -->")
 
 
 def test_every_chapter_has_a_card_with_a_small_picture(made, stored):
     text = made["index.md"].decode()
-    names = [name for name in stored if name.endswith(".ipynb")]
-    assert text.count("{grid-item-card}") == len(names) > 1
-    for name in names:
-        page = name.removesuffix(".ipynb")
-        assert f":link: {page}\n" in text
-        thumbnail = made[f"assets/thumbnails/{page.removeprefix('chapters/')}.webp"]
-        assert len(thumbnail) <= 25_000
-        assert Image.open(io.BytesIO(thumbnail)).size == cards.THUMBNAIL
+    names = sorted(name.removesuffix(".ipynb") for name in stored if name.endswith(".ipynb"))
+    assert re.findall(r"(?m)^:link: (chapters/.*)$", text) == names
+    titles = re.findall(r"(?m)^\*\*(\d+) .+\*\*$", text)
+    assert titles == [str(number) for number in range(1, len(names) + 1)]
+    small = re.findall(r"(?m)^:img-top: (.*)$", text)
+    assert len(set(small)) == len(names)
+    for one in small:
+        assert len(made[one]) <= 25_000
+        assert Image.open(io.BytesIO(made[one])).size == pages.THUMBNAIL
     alts = [json.loads(alt) for alt in re.findall(r":img-alt: (.*)", text)]
     assert all(40 <= len(alt) <= 300 for alt in alts)
-    assert len(set(alts)) == len(alts)
+    assert len(set(alts)) == len(names)
 
 
-TABLE = "# Book\n\n<!-- cards -->\n| chapter | its question |\n| --- | --- |\n{row}\n\nAfter.\n"
+def test_a_cards_picture_is_that_of_its_own_chapter(made, stored):
+    cards = re.findall(r"thumbnails/(\S+)\.webp(?s:.*?):link: (\S+)", made["index.md"].decode())
+    for name, page in cards:
+        shown = map(figure_name, nbformat.reads(stored[f"{page}.ipynb"].decode(), 4).cells)
+        assert name in list(shown)
 
 
-def test_a_card_has_its_rows_title_and_question():
-    page = TABLE.format(row="| [One](chapters/01_one.ipynb) | Why? |")
-    text, pictures = cards.cards(page, {"chapters/01_one": chapter(figure())})
-    assert "**1 One**\n\nWhy?\n" in text
-    assert ':img-alt: "A red field that is larger than its thumbnail"\n' in text
-    assert text.rstrip().endswith("After.")
-    assert list(pictures) == ["assets/thumbnails/01_one.webp"]
-
-
-@pytest.mark.parametrize("row", ["| [One](chapters/02_two.ipynb) | Why? |", "| One | Why? |"])
-def test_a_row_that_names_no_chapter_is_refused(row):
-    with pytest.raises(BookError, match="names no chapter"):
-        cards.cards(TABLE.format(row=row), {"chapters/01_one": chapter(figure())})
-
-
-def test_a_card_shows_the_figure_that_its_row_names():
+def test_a_thumbnail_is_of_the_figure_that_it_names():
     other = figure(name="fig-b")
     other.outputs[0].data["image/png"] = picture(color="blue")
-    for name, shown in (("#fig-b", (0, 0, 255)), ("", (255, 0, 0))):
-        page = TABLE.format(row=f"| [One](chapters/01_one.ipynb{name}) | Why? |")
-        _, made = cards.cards(page, {"chapters/01_one": chapter(figure(), other)})
-        pixel = Image.open(io.BytesIO(made["assets/thumbnails/01_one.webp"])).getpixel((9, 9))
+    chapters = {"chapters/01_one": chapter(figure()), "chapters/02_two": chapter(other)}
+    made = pages.thumbnails(
+        ":img-top: assets/thumbnails/fig-b.webp\n![](assets/thumbnails/fig-a.webp)", chapters
+    )
+    for name, shown in (("fig-b", (0, 0, 255)), ("fig-a", (255, 0, 0))):
+        pixel = Image.open(io.BytesIO(made[f"assets/thumbnails/{name}.webp"])).getpixel((9, 9))
         assert pixel == pytest.approx(shown, abs=5)
-    page = TABLE.format(row="| [One](chapters/01_one.ipynb#fig-c) | Why? |")
-    with pytest.raises(BookError, match="01_one: has no figure 'fig-c'"):
-        cards.cards(page, {"chapters/01_one": chapter(figure())})
+
+
+def test_a_thumbnail_of_no_figure_or_of_two_is_refused():
+    chapters = {"chapters/01_one": chapter(figure(), figure())}
+    for name, count in (("fig-a", 2), ("fig-c", 0)):
+        wanted = rf"thumbnails/{name}.webp: {count} figures of the chapters are called {name}"
+        with pytest.raises(BookError, match=wanted):
+            pages.thumbnails(f"assets/thumbnails/{name}.webp", chapters)
 
 
 # --- what a figure is drawn from ----------------------------------------------------------------
@@ -243,25 +238,19 @@ def test_a_figure_that_does_not_say_what_it_is_drawn_from_is_refused():
             pages.add_lineage(chapter(one), SOURCE, {})
 
 
-def film(comment):
-    packed = io.BytesIO()
-    Image.new("P", (4, 4)).save(packed, "GIF", comment=comment)
-    return packed.getvalue()
-
-
 FILM = "```{figure} ../assets/gifs/walk.gif\n:name: film\n\nx\n```"
 
 
 def test_a_line_follows_a_film_whose_file_says_what_it_is_drawn_from():
     one = chapter(new_markdown_cell(f"Before.\n\n{FILM}\n\nAfter."))
     drawn = {"digest": "1", "function": "films.walk_film", "of": {"runs": ["dense10"]}}
-    pages.add_lineage(one, SOURCE, {"walk.gif": film(json.dumps(drawn).encode())})
+    pages.add_lineage(one, SOURCE, {"walk.gif": drawn})
     function = "{py:func}`films.walk_film <vae_helpers.films.walk_film>`"
     line = f"```{{div}} lineage\nReproduce: {function} from run `dense10`\n```"
     assert one.cells[0].source == f"Before.\n\n{FILM}\n\n{line}\n\nAfter."
 
 
-@pytest.mark.parametrize("films", [{}, {"walk.gif": film(b"c0ffee")}, {"walk.gif": film(b"12")}])
+@pytest.mark.parametrize("films", [{}, {"walk.gif": {}}])
 def test_a_film_that_does_not_say_what_it_is_drawn_from_is_refused(films):
     with pytest.raises(BookError, match=r"01_one\.md: walk\.gif does not say"):
         pages.add_lineage(chapter(new_markdown_cell(FILM)), SOURCE, films)
@@ -345,15 +334,15 @@ def test_most_terms_are_used_in_the_chapters(made):
 def test_every_requirement_is_listed_with_what_its_callout_says(made, stored):
     page, asked = made["brief.md"].decode(), report.brief(ROOT)
     for id, one in asked.items():
-        told = [
+        said = [
             part
             for part in outputs(cells_of(stored[f"chapters/{one['chapter']}.ipynb"], "code"), MIME)
             if part.get("requirement") == id
         ]
-        assert len(told) == 1, id
+        assert len(said) == 1, id
         place = f"chapters/{one['chapter']}.html#{report.anchor(id)}"
         assert page.count(f'<a href="{place}">{id}</a>') == 2  # in checklist and matrix
-        for name, value in told[0]["evidence"].items():
+        for name, value in said[0]["evidence"].items():
             assert f"<li><strong>{escape(name)}:</strong> {escape(value)}</li>" in page
     assert page.count("✓ satisfied") == len(asked)
 
@@ -378,11 +367,9 @@ def brief(tmp_path):
 
 def test_a_requirement_has_what_its_callout_says(brief):
     root, one = brief
-    (row,) = markers.assessed(root, {"chapters/01_one": one})
-    assert (row["id"], row["text"], row["words"]) == ("1.1", "It adds, and more.", "satisfied")
+    checklist, matrix = pages.requirements(root, {"chapters/01_one": one})
     place = '<a href="chapters/01_one.html#requirement-1-1">1.1</a>'
-    assert f'<span class="sign">✓</span> {place} It adds</li>' in markers.checklist([row])
-    matrix = markers.matrix([row])
+    assert f'<span class="sign">✓</span> {place} It adds</li>' in checklist
     assert f"{place}<br>✓ satisfied<p>It adds, and more.</p>" in matrix
     assert "<li><strong>sum &lt; 3:</strong> 2</li>" in matrix
 
@@ -396,17 +383,17 @@ def test_a_missing_callout_stops_the_book(brief):
         ({"chapters/02_two": one}, 0),
         ({"chapters/01_one": twice}, 2),
     ):
-        with pytest.raises(BookError, match=rf"1\.1: {count} callouts in the executed 01_one"):
-            markers.assessed(root, book)
+        with pytest.raises(BookError, match=rf"1\.1: {count} callouts.* chapters/01_one"):
+            pages.requirements(root, book)
 
 
 def test_what_was_not_assessed_is_not_called_satisfied(brief):
     root, one = brief
     one.cells[-1].outputs[0].data[MIME] |= {"mark": "○", "words": "not assessed"}
-    rows = markers.assessed(root, {"chapters/01_one": one})
-    assert "satisfied" not in markers.matrix(rows)
-    assert "○" in markers.checklist(rows)
-    assert "✓" not in markers.checklist(rows)
+    checklist, matrix = pages.requirements(root, {"chapters/01_one": one})
+    assert "satisfied" not in matrix
+    assert "○" in checklist
+    assert "✓" not in checklist
 
 
 # --- books of another kind ----------------------------------------------------------------------
@@ -415,13 +402,10 @@ def test_what_was_not_assessed_is_not_called_satisfied(brief):
 def test_pages_without_markers_stay_as_they_are(tmp_path):
     one = chapter(new_markdown_cell("## A\n\nThe ELBO."))
     staged = {
-        "_config.yml": CONFIG,
         "index.md": b"# A small book\n",
         "chapters/01_one.ipynb": (nbformat.writes(one) + "\n").encode(),
     }
-    assert pages.finished(staged, replace(read({}), root=tmp_path)) == {
-        name: content for name, content in staged.items() if name != "_config.yml"
-    }
+    assert pages.finished(staged, replace(read({}), root=tmp_path), CODE) == staged
 
 
 # --- stored numbers and tests in tables ---------------------------------------------------------
@@ -451,8 +435,8 @@ def root(tmp_path):
 
 
 def page(root, text, name="performance.md"):
-    staged = {"_config.yml": CONFIG, name: text.encode()}
-    return pages.finished(staged, replace(read({}), root=root))[name].decode()
+    settings = replace(read({}), root=root)
+    return pages.finished({name: text.encode()}, settings, CODE)[name].decode()
 
 
 def test_a_stored_number_comes_with_its_error_unit_and_count(root):
@@ -467,7 +451,7 @@ def test_a_stored_number_comes_with_its_error_unit_and_count(root):
     "marker", ["stored speed/none .1f", "stored other/ratio .1f", "made speed/ratio .1f"]
 )
 def test_a_number_that_is_not_stored_is_named(root, marker):
-    with pytest.raises(BookError, match="no number '.*/.*' to show"):
+    with pytest.raises(ResultError, match="speed/.*: nothing stored|other/.*: nothing stored"):
         page(root, f"<!-- {marker} -->")
 
 
@@ -478,16 +462,11 @@ def test_each_test_of_a_fault_is_a_row_that_leads_to_it(root):
         "| the disk is full | one line says so | [a full disk is named]"
         f"({CODE}/tests/slow/test_disk.py#L10) |"
     ]
-    (root / "tests" / "slow" / "test_disk.py").unlink()
-    with pytest.raises(BookError, match="no test is marked"):
-        page(root, "<!-- faults -->")
 
 
 def test_every_benchmark_s_number_is_on_the_performance_page():
     page = (ROOT / "pages" / "performance.md").read_text(encoding="utf-8")
-    keys = {
-        what.rsplit(" ", 1)[0] for kind, what in markers.MARKER.findall(page) if kind == "stored"
-    }
+    keys = {what.rsplit(" ", 1)[0] for kind, what in pages.MARKER.findall(page) if kind == "stored"}
     stored = json.loads((ROOT / "assets" / "results" / "performance.json").read_text("utf-8"))
     assert {key for key in keys if key.startswith("performance/")} == set(stored)
     commands = {one["command"].split()[1] for one in stored.values()}

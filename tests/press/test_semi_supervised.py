@@ -6,14 +6,15 @@ from functools import partial
 import pytest
 import torch
 
-from press.experiments.semi_supervised import (
-    build_m2,
+from press.semi_supervised import (
+    M2,
     label_loss,
     labelled_bound,
     m2_loss,
     unlabelled_bound,
 )
 from vae_helpers import data, losses
+from vae_helpers.models import build_vae
 from vae_helpers.training import evaluate, fit
 
 
@@ -25,7 +26,7 @@ def clothes():
 @pytest.fixture
 def model():
     """With σ ≈ 0, so that every bound is a number and not a draw."""
-    made = build_m2("dense", 3, 10)
+    made = M2(build_vae("dense", 3, classes=10))
     torch.nn.init.zeros_(made.vae.encoder.log_var.weight)
     torch.nn.init.constant_(made.vae.encoder.log_var.bias, -40.0)
     return made.eval()
@@ -73,7 +74,7 @@ def test_the_parts_add_up_and_the_batchs_own_labels_are_not_learned_from(model, 
 
 
 def test_the_same_seed_builds_the_same_model():
-    one, same, other = (build_m2("dense", 2, 10, seed) for seed in (1, 1, 2))
+    one, same, other = (M2(build_vae("dense", 2, seed=s, classes=10), s) for s in (1, 1, 2))
     for part in ("vae", "classifier"):
         a, b, c = (
             torch.cat([p.flatten() for p in getattr(m, part).parameters()])
@@ -85,7 +86,7 @@ def test_the_same_seed_builds_the_same_model():
 
 def test_it_learns_classes_of_images_whose_labels_it_never_saw():
     images, test = data.garments(1_500), data.garments(300, seed=5)
-    model = build_m2("dense", 4, 10, seed=0)
+    model = M2(build_vae("dense", 4, seed=0, classes=10), seed=0)
     loss = partial(m2_loss, labelled=images.balanced(50, seed=0), weight=50.0)
     fit(model, images, epochs=5, lr=2e-3, loss=loss, progress=False)
     error = evaluate(model, test, loss=label_loss)["error"].mean()
@@ -93,7 +94,7 @@ def test_it_learns_classes_of_images_whose_labels_it_never_saw():
 
 
 def test_both_batches_are_drawn_by_a_cpu_generator_for_any_device(elsewhere):
-    images, model = data.garments(30), build_m2("dense", 3, 10)
+    images, model = data.garments(30), M2(build_vae("dense", 3, classes=10))
     loss = partial(m2_loss, labelled=images.balanced(10, seed=0), weight=1.0)
     expected = evaluate(model, images, loss=loss)
     found = evaluate(model.to(elsewhere), images, loss=loss)

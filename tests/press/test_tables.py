@@ -13,6 +13,7 @@ from press.runs import Run
 from press.stored import Table, over_seeds, tables
 
 COUNTED = []
+MEASURE = "python -m press measure squares"
 
 
 def squared(book, x):
@@ -46,7 +47,7 @@ def book(settings, tmp_path):
 def squares(monkeypatch):
     """A cheap table whose rows are counted."""
     monkeypatch.setattr(code, "PROJECT", (*code.PROJECT, __name__))
-    return Table("squares", "make", squared, three, runs=lambda one: (f"model {one['x']}",))
+    return Table("squares", squared, three, runs=lambda x: (f"model {x}",))
 
 
 def measured_by(table, row):
@@ -57,7 +58,7 @@ def measured_by(table, row):
 @pytest.fixture
 def any_code(monkeypatch):
     """Digests that do not look at the code."""
-    monkeypatch.setattr(tables, "code_digest", lambda function: "code")
+    monkeypatch.setattr(tables, "code_digest", lambda function: "0123456789abcdef")
 
 
 def without_digests(rows):
@@ -76,18 +77,28 @@ def test_a_table_is_measured_once_and_read_as_stored(squares, book, any_code):
     assert path.read_text().splitlines()[0] == "x,square,of,code,command,hardware,python,torch"
     assert path.read_text().count("\n") == 4  # a row, a line
     rows = read_rows(path)
-    assert {row["command"] for row in rows} == {"make squares"}
-    assert tables.head(rows) == {"command": "make squares", "hardware": rows[0]["hardware"]}
+    assert {row["command"] for row in rows} == {MEASURE}
+    assert all(row["hardware"].startswith(hardware().split(",")[0]) for row in rows)
 
 
-def test_an_interrupted_table_goes_on_where_it_stopped(squares, book, any_code, tmp_path):
+def test_an_interrupted_table_goes_on_where_it_stopped(squares, book, any_code):
     with pytest.raises(KeyboardInterrupt):
         tables.measure(measured_by(squares, interrupted), book)
-    with pytest.raises(ResultError, match="0 of the 3 rows .* `make squares`"):
+    with pytest.raises(ResultError, match=f"2 of the 3 rows .* `{MEASURE}`"):
         tables.rows(squares, book)
     tables.measure(squares, book)
     assert COUNTED == [1, 2, 3]
-    assert not list((tmp_path / "work").rglob("*.csv"))
+
+
+def test_stale_rows_stay_until_all_are_made(squares, book, any_code):
+    path = tables.measure(squares, book)
+    before = [row | {"of": "fedcba9876543210"} for row in read_rows(path)]
+    write_rows(path, before)
+    with pytest.raises(KeyboardInterrupt):
+        tables.measure(measured_by(squares, interrupted), book)
+    assert read_rows(path)[:3] == before
+    tables.measure(squares, book)
+    assert tables.rows(squares, book) == read_rows(path)
 
 
 def test_only_the_rows_of_another_model_are_measured_anew(squares, book, any_code):
@@ -98,17 +109,6 @@ def test_only_the_rows_of_another_model_are_measured_anew(squares, book, any_cod
     tables.measure(squares, book)
     assert COUNTED == [1, 2, 3, 2]
     assert [row["x"] for row in tables.rows(squares, book)] == [1, 2, 3]
-
-
-def test_rows_of_a_model_that_a_sparse_clone_left_out_are_taken_as_pushed(
-    squares, book, any_code, monkeypatch
-):
-    tables.measure(squares, book)
-    for one in ("model 1", "model 2"):
-        book._kept[one] = SimpleNamespace(digest="another digest")
-    monkeypatch.setattr(tables, "left_out", lambda path, root: path.stem == "model 2")
-    with pytest.raises(ResultError, match="has 2 of the 3 rows"):  # not the row of model 1
-        tables.rows(squares, book)
 
 
 def test_a_new_configuration_adds_its_row_and_an_old_one_goes(squares, book, any_code):
@@ -135,9 +135,9 @@ def test_rows_of_other_images_are_refused(squares, book, any_code):
 
 def test_rows_of_other_code_are_refused(book):
     """The row is a function of the project whose loss is then computed otherwise."""
-    from press.experiments import find
+    from press.experiments import find_table
 
-    table, changed = find("models"), []
+    table, changed = find_table("models"), []
     before = tables.code_digest(table.row)
     tree = code._tree("vae_helpers.losses")
     kl = next(one for one in tree.body if getattr(one, "name", "") == "kl_per_dimension")
@@ -150,18 +150,6 @@ def test_rows_of_other_code_are_refused(book):
         kl.body = body
         code.code_digest.cache_clear()
     assert changed != [before]
-
-
-def test_a_table_that_was_finished_but_not_yet_moved_is_moved(squares, book, any_code, tmp_path):
-    path = tables.measure(squares, book)
-    unfinished = tmp_path / "work" / "measurements" / path.name
-    unfinished.parent.mkdir(parents=True, exist_ok=True)
-    path.rename(unfinished)
-    write_rows(path, [row | {"of": "another digest"} for row in read_rows(unfinished)])
-    tables.measure(squares, book)
-    assert COUNTED == [1, 2, 3]
-    assert len(tables.rows(squares, book)) == 3
-    assert not unfinished.exists()
 
 
 def test_a_row_is_checked_by_measuring_it_again(squares, book, any_code):
@@ -177,7 +165,7 @@ def summed(book, x, y):
 
 
 def test_a_row_may_be_named_by_a_part_of_its_configuration(book, any_code):
-    table = Table("sums", "make", summed, lambda book: [{"x": x, "y": 2 * x} for x in (1, 2)])
+    table = Table("sums", summed, lambda book: [{"x": x, "y": 2 * x} for x in (1, 2)])
     tables.measure(table, book)
     assert tables.row(table, book, x=2)["sum"] == 6
     with pytest.raises(KeyError, match="2 rows of 'sums' have"):
@@ -192,9 +180,9 @@ def test_a_row_may_be_named_by_a_part_of_its_configuration(book, any_code):
 @pytest.fixture
 def rewritten(squares, book, monkeypatch):
     """The table, stored; then its code is another one."""
-    monkeypatch.setattr(tables, "code_digest", lambda function: "old code")
+    monkeypatch.setattr(tables, "code_digest", lambda function: "0123456789abcdef")
     path = tables.measure(squares, book)
-    monkeypatch.setattr(tables, "code_digest", lambda function: "new code")
+    monkeypatch.setattr(tables, "code_digest", lambda function: "fedcba9876543210")
     COUNTED.clear()
     return path
 
@@ -210,7 +198,7 @@ def test_rows_of_code_that_computes_the_same_are_accepted(squares, book, rewritt
 
 def test_rows_of_code_that_computes_otherwise_are_not(squares, book, rewritten):
     before = rewritten.read_bytes()
-    with pytest.raises(ResultError, match="does not compute the same; run `make squares`"):
+    with pytest.raises(ResultError, match=f"stored square .* and run `{MEASURE}`"):
         tables.accept(measured_by(squares, wrongly_squared), book)
     assert rewritten.read_bytes() == before
 
@@ -230,8 +218,8 @@ def latents(book, latent):
     return {"latents": latent}
 
 
-def of_latent(configuration, book):
-    return Run("row", body="dense", epochs=3, dataset="garments", labelled=300, **configuration)
+def of_latent(latent):
+    return Run("row", body="dense", epochs=3, dataset="garments", labelled=300, latent=latent)
 
 
 @pytest.fixture
@@ -240,9 +228,7 @@ def trainings(monkeypatch, any_code):
     monkeypatch.setattr(tables, "EARLY", 4)
     monkeypatch.setattr(tables, "EARLY_IMAGES", 100)
     grid = [{"latent": d} for d in (2, 3)]
-    return Table(
-        "trainings", "make", latents, lambda book: grid, trains=of_latent, dataset="garments"
-    )
+    return Table("trainings", latents, lambda book: grid, trains=of_latent, dataset="garments")
 
 
 def test_of_a_row_that_trains_a_check_repeats_the_first_steps_alone(trainings, book):
@@ -250,22 +236,20 @@ def test_of_a_row_that_trains_a_check_repeats_the_first_steps_alone(trainings, b
     assert COUNTED == [2, 3]
     one = tables.row(trainings, book, latent=3)
     assert COUNTED == [2, 3]
-    assert one["early"] == pytest.approx(
-        tables.early(of_latent({"latent": 3}, book), book), abs=0.01
-    )
+    assert one["early"] == pytest.approx(tables.early(of_latent(3), book), abs=0.01)
     assert one["early"] != tables.rows(trainings, book)[0]["early"]
 
 
 def test_a_row_whose_training_leads_elsewhere_is_refused(trainings, book, monkeypatch):
     tables.measure(trainings, book)
     monkeypatch.setattr(tables, "EARLY", 2)  # as if these steps taught less
-    with pytest.raises(ResultError, match="stored early .* delete that row and run `make train"):
+    with pytest.raises(ResultError, match=r"stored early .* and run `python -m press sweep train"):
         tables.row(trainings, book, latent=2)
 
 
 def test_a_row_of_another_recipe_is_stale(trainings, book):
     tables.measure(trainings, book)
-    slower = replace(trainings, trains=lambda one, book: replace(of_latent(one, book), lr=1e-4))
+    slower = replace(trainings, trains=lambda latent: replace(of_latent(latent), lr=1e-4))
     with pytest.raises(ResultError, match="has 0 of the 2 rows"):
         tables.rows(slower, book)
 
@@ -274,7 +258,7 @@ def test_a_training_shorter_than_the_steps_of_a_check_is_repeated_whole(
     trainings, book, monkeypatch
 ):
     monkeypatch.setattr(tables, "EARLY", 1_000)
-    assert 0 < tables.early(of_latent({"latent": 2}, book), book) < 1_000
+    assert 0 < tables.early(of_latent(2), book) < 1_000
 
 
 # --- what is read off rows ----------------------------------------------------------------------
@@ -290,14 +274,6 @@ def test_over_seeds_is_mean_and_deviation_of_the_matching_rows():
         over_seeds(rows, "w", a=1)
 
 
-def test_how_tables_were_made_is_read_from_their_files(squares, book, any_code):
-    assert tables.made(book) == []
-    tables.measure(squares, book)
-    (one,) = tables.made(book)
-    assert (one["name"], one["rows"], one["command"]) == ("squares", 3, "make squares")
-    assert one["hardware"].startswith(hardware().split(",")[0])
-
-
 def test_a_table_in_a_file_of_its_own_keeps_the_rows_of_others(squares, book, any_code, tmp_path):
     mine = replace(squares, file=tmp_path / "mine.csv")
     assert tables.measure(mine, book) == tmp_path / "mine.csv"
@@ -308,11 +284,101 @@ def test_a_table_in_a_file_of_its_own_keeps_the_rows_of_others(squares, book, an
 
 
 def test_rows_may_be_measured_elsewhere_and_end_in_any_order(squares, book, any_code):
-    def elsewhere(asked, where, configurations):
-        assert asked is squares
-        yield from (tables.measured(squares, where, one) for one in reversed(configurations))
+    def elsewhere(configurations):
+        yield from (tables.measure_row(squares, book, one) for one in reversed(configurations))
 
     path = tables.measure(squares, book, elsewhere)
     assert COUNTED == [3, 2, 1]
     assert [row["x"] for row in read_rows(path)] == [1, 2, 3]
     tables.rows(squares, book)
+
+
+# --- tables that went through a spreadsheet ------------------------------------------------------
+
+
+def cells(text):
+    return [line.split(",") for line in text.splitlines()]
+
+
+def joined(lines, between=",", end="\n"):
+    return "".join(between.join(line) + end for line in lines)
+
+
+def german(text):
+    return joined([[cell.replace(".", ",") for cell in line] for line in cells(text)], ";")
+
+
+READ_RIGHT = {
+    "a byte order mark": lambda text: "\ufeff" + text,
+    "CRLF": lambda text: text.replace("\n", "\r\n"),
+    "quotes": lambda text: joined([[f'"{cell}"' for cell in line] for line in cells(text)]),
+    "other columns first": lambda text: joined([line[::-1] for line in cells(text)]),
+    "empty lines": lambda text: text + "\n" + "," * text.split("\n")[0].count(",") + "\n\n",
+}
+REFUSED = {
+    "semicolons": lambda text: text.replace(",", ";"),
+    "tabs": lambda text: text.replace(",", "\t"),
+    "decimal commas": german,
+    "quoted decimal commas": lambda text: text.replace("0.5,", '"0,5",'),
+    "commas in results": lambda text: text.replace("6.25", '"6,25"'),
+    "a digest as a number": lambda text: text.replace("0123456789abcdef", "1.23E+15"),
+    "a digest without its zero": lambda text: text.replace("0123456789abcdef", "123456789abcdef"),
+    "a column less": lambda text: joined([line[:3] for line in cells(text)]),
+}
+
+
+@pytest.fixture
+def kept(monkeypatch, book, any_code, tmp_path):
+    """A table in a file of the user's own, of a number and a switch, and that file's text."""
+    monkeypatch.setattr(tables, "hardware", lambda: "some processor")  # without commas
+
+    def row(book, x, on):
+        COUNTED.append(x)
+        return {"square": x * x}
+
+    asked = [{"x": x, "on": on} for x in (0.5, 2.5) for on in ("left", "right")]
+    table = Table("squares", row, lambda book: asked, file=tmp_path / "mine.csv")
+    text = tables.measure(table, book).read_text()
+    COUNTED.clear()
+    return table, text
+
+
+@pytest.mark.fault(
+    "a table went through a spreadsheet: BOM, CRLF, quotes, other columns first, empty lines",
+    "it is read as it was; no row is made again, and none stands twice",
+)
+@pytest.mark.parametrize("change", READ_RIGHT.values(), ids=READ_RIGHT)
+def test_a_table_from_a_spreadsheet_is_read(kept, book, change):
+    table, text = kept
+    table.file.write_bytes(change(text).encode())
+    assert change(text) != text
+    tables.measure(table, book)
+    assert COUNTED == []
+    after = read_rows(table.file)
+    table.file.write_text(text)
+    assert after == read_rows(table.file)
+
+
+@pytest.mark.fault(
+    "a spreadsheet put semicolons or decimal commas into a table, or numbers in place of digests",
+    "refused, saying how to save it; nothing is trained or written",
+)
+@pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
+def test_a_table_that_a_spreadsheet_changed_is_refused(kept, book, change):
+    table, text = kept
+    changed = change(text)
+    assert changed != text
+    table.file.write_text(changed)
+    with pytest.raises(ResultError, match=r"mine\.csv.*") as error:
+        tables.measure(table, book)
+    assert "delete" not in str(error.value)
+    assert "save it as CSV" in str(error.value)
+    assert COUNTED == []
+    assert table.file.read_text() == changed
+
+
+def test_a_table_in_another_encoding_is_refused(kept, book):
+    table, text = kept
+    table.file.write_bytes(text.encode("utf-16"))
+    with pytest.raises(ResultError, match="is not UTF-8"):
+        tables.measure(table, book)

@@ -1,6 +1,7 @@
 """Rows that train: each configuration is a run of its own, and its row says what was learned."""
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -8,11 +9,11 @@ import torch
 
 from press import experiments
 from press.book import Book
-from press.experiments import augmentation, digits, seeds, trained
-from press.experiments.augmentation import augmented
+from press.experiments import few_labels, learning, trained
+from press.experiments.few_labels import augmentation
 from press.experiments.learning import TRAINING_SIZES
 from press.experiments.model_scores import scores
-from press.experiments.trained import judged, train
+from press.experiments.trained import judged, train_row
 from press.runs import RUNS, Run, build, find_run, training_images
 from press.settings import read
 from press.stored import tables
@@ -20,7 +21,7 @@ from vae_helpers.metrics.images import diversity
 from vae_helpers.training import History, fit
 
 FIVE_SEEDS = ("augmentation", "beta-seeds", "betas", "latent-sizes", "seeds", "training-sizes")
-SWEPT = experiments.swept()
+SWEPT = experiments.tables(trained=True)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def whole(settings):
 
 def test_every_configuration_is_another_training(whole):
     for name, table in SWEPT.items():
-        made = [table.trains(one, whole) for one in table.configurations(whole)]
+        made = [table.trained(one, whole) for one in table.configurations(whole)]
         made = [run for run in made if run is not None]
         assert len(set(made)) == len(made), name
         assert all(run.epochs > 1 for run in made)
@@ -65,7 +66,7 @@ def test_few_training_images_are_seen_as_often_as_takes_as_many_steps(whole):
     steps = {
         images: -(-images // run.batch_size) * run.epochs
         for images in TRAINING_SIZES
-        for run in [table.trains({"images": images, "seed": 0}, whole)]
+        for run in [table.trained({"images": images, "seed": 0}, whole)]
     }
     assert steps[60_000] == 4_690
     assert all(found == pytest.approx(4_690, rel=0.02) for found in steps.values())
@@ -74,13 +75,13 @@ def test_few_training_images_are_seen_as_often_as_takes_as_many_steps(whole):
 def test_a_study_of_few_labels_sees_no_other_labels(whole):
     for table in (SWEPT["augmentation"], SWEPT["few-labels"]):
         for one in table.configurations(whole):
-            run = table.trains(one, whole)
+            run = table.trained(one, whole)
             assert run.labelled == one["labels"]
             assert run.seed == one["seed"]
 
 
 def test_digits_are_a_reports_run_but_for_one_change():
-    found = digits.changed("convolutions", seed=1)
+    found = learning.changed("convolutions", seed=1)
     assert replace(found, name="mnist-dense2", seed=42, body="dense") == RUNS["mnist-dense2"]
 
 
@@ -96,7 +97,7 @@ def test_a_row_tells_what_was_learned(book):
     assert row["objective"] == pytest.approx(row["elbo"], abs=1e-3)  # at β = 1
     assert 0 <= row["active"] <= 4
     assert row["frechet"] > 0
-    assert table.runs({"latent": 4, "seed": 0}) == ("classifier",)
+    assert table.needed({"latent": 4, "seed": 0}) == ("classifier",)
 
 
 def test_digits_are_not_shown_to_the_classifier_of_garments(book):
@@ -107,7 +108,7 @@ def test_digits_are_not_shown_to_the_classifier_of_garments(book):
 def test_a_run_of_the_book_is_repeated_from_other_seeds_but_not_from_its_own(book, monkeypatch):
     table, trainings = SWEPT["seeds"], []
     monkeypatch.setattr(
-        seeds, "train", lambda book, run: trainings.append(run.seed) or train(book, run)
+        trained, "train_row", lambda book, run: trainings.append(run.seed) or train_row(book, run)
     )
     own, other = (table.row(book, run="dense2", seed=seed) for seed in (42, 0))
     assert trainings == [0]
@@ -116,24 +117,24 @@ def test_a_run_of_the_book_is_repeated_from_other_seeds_but_not_from_its_own(boo
     assert own["elbo"] != other["elbo"]
     assert all(row["bound"] > 0 for row in (own, other))
     assert all(0 <= row[what] <= 1 for row in (own, other) for what in ("blind", "sighted"))
-    assert table.runs({"run": "dense2", "seed": 42}) == ("dense2", "classifier")
-    assert table.runs({"run": "dense2", "seed": 0}) == ("classifier",)
-    assert table.runs({"run": "mnist-dense2", "seed": 0}) == ()
+    assert table.needed({"run": "dense2", "seed": 42}) == ("dense2", "classifier")
+    assert table.needed({"run": "dense2", "seed": 0}) == ("classifier",)
+    assert table.needed({"run": "mnist-dense2", "seed": 0}) == ()
 
 
 def test_what_needs_no_labels_is_not_asked_of_a_conditional_model(book):
-    row = seeds.repeated(book, "conditional2", 0)
+    row = SWEPT["seeds"].row(book, run="conditional2", seed=0)
     assert "frechet" in row
     assert not {"bound", "blind", "sighted"} & row.keys()
 
 
 def test_pictures_are_judged_against_real_ones_of_the_same_classes(book, monkeypatch):
-    real = book.experiment("beta-1").test[:][0]
-    blurred = seeds.pictured(book, "beta-1", 0)
+    one = book.experiment("beta-1")
+    real, blurred = one.test[:][0], learning.pictured(book, one)
     assert 0 < blurred["reconstructed"] < 100
     assert "frechet" not in blurred  # the classifier knows ten classes
-    monkeypatch.setattr(seeds.latent, "decode", lambda model, latents: real)
-    perfect = seeds.pictured(book, "beta-1", 0)
+    monkeypatch.setattr(learning.latent, "decode", lambda model, latents: real)
+    perfect = learning.pictured(book, one)
     assert perfect["sharpness"] == perfect["reconstructed"] == pytest.approx(100)
     assert perfect["diversity"] == diversity(real)[0]
 
@@ -142,8 +143,8 @@ def test_free_bits_keep_dimensions_that_a_large_beta_would_drop(whole):
     some = {"dataset": "garments", "labelled": 500, "epochs": 10}
     kl = {}
     for method in ("free bits", "constant"):
-        run = SWEPT["annealing"].trains({"beta": 10.0, "method": method, "seed": 0}, whole)
-        kl[method] = scores(train(whole, replace(run, **some)))["kl"]
+        run = SWEPT["annealing"].trained({"beta": 10.0, "method": method, "seed": 0}, whole)
+        kl[method] = scores(train_row(whole, replace(run, **some)))["kl"]
     assert kl["free bits"] > kl["constant"] + 1
 
 
@@ -161,7 +162,7 @@ def test_both_ways_to_learn_from_few_labels_end_with_an_accuracy(book):
         row = table.row(book, labels=100, method=method, seed=0)
         assert set(row) == {"accuracy"}
         assert 0 <= row["accuracy"] <= 1
-        assert table.runs({"labels": 100, "method": method, "seed": 0}) == ()
+        assert table.needed({"labels": 100, "method": method, "seed": 0}) == ()
 
 
 def test_classifiers_with_and_without_samples_get_the_same_images_and_steps(book, monkeypatch):
@@ -178,10 +179,10 @@ def test_classifiers_with_and_without_samples_get_the_same_images_and_steps(book
             run=run, model=build(run).eval(), images=images, test=book.images("test")
         )
 
-    monkeypatch.setattr(augmentation, "train", counted)
-    assert set(augmented(book, 600, "without", 0)) == {"accuracy"}
+    monkeypatch.setattr(few_labels, "train_row", counted)
+    assert set(augmentation(book, 600, "without", 0)) == {"accuracy"}
     ((_, plain),) = trainings
-    assert set(augmented(book, 600, "with", 0)) == {"accuracy", "recognized"}
+    assert set(augmentation(book, 600, "with", 0)) == {"accuracy", "recognized"}
     _, (cvae, seen), (half, both) = trainings
     first = trainings[0][0]
     assert cvae.conditional
@@ -192,12 +193,11 @@ def test_classifiers_with_and_without_samples_get_the_same_images_and_steps(book
     assert first.epochs == 2 * half.epochs
 
 
-def test_digits_rows_tell_how_the_training_went(book, monkeypatch):
+def test_digits_rows_tell_how_the_training_went(book):
     curve = [10.0] * 5 + [9.0, 9.5] + [8.0] * 10 + [7.0]  # rises once, a nat after epoch 15
     rows = [{"epoch": i + 1, "split": "train", "total": v} for i, v in enumerate(curve)]
     one = replace(book.experiment("mnist-dense2"), history=History(rows))
-    monkeypatch.setattr(digits, "train", lambda book, run: one)
-    row = SWEPT["digits"].row(book, change="none", seed=0)
+    row = learning.digits(book, one)
     assert row["rises"] == 1
     assert row["late"] == 1
     assert 0 <= row["votes"] <= 1
@@ -218,13 +218,13 @@ def test_models_are_trained_on_the_books_device(book, elsewhere, monkeypatch, na
     monkeypatch.setattr(trained, "fit", placed)
     there = replace(book, settings=replace(book.settings, device=str(elsewhere)))
     *_, one = SWEPT[name].configurations(there)
-    one = train(there, SWEPT[name].trains(one, there))
+    one = train_row(there, SWEPT[name].trained(one, there))
     assert devices == [elsewhere]
     assert next(one.model.parameters()).device.type == "cpu"
 
 
 def test_what_was_trained_is_on_the_cpu_in_evaluation_mode(book):
-    one = train(book, RUNS["dense2"])
+    one = train_row(book, RUNS["dense2"])
     assert one.run == find_run("dense2", book.settings)
     assert not one.model.training
     assert next(one.model.parameters()).device.type == "cpu"
@@ -232,20 +232,21 @@ def test_what_was_trained_is_on_the_cpu_in_evaluation_mode(book):
     assert one.history.epochs == 1
 
 
-def test_a_training_that_was_cut_off_goes_on(whole, tmp_path):
+def test_a_training_that_was_cut_off_goes_on(whole, tmp_path, monkeypatch):
     run = Run("row", "dense", 2, 2, dataset="garments", labelled=500)
-    undisturbed, steps = train(whole, run), []
+    undisturbed, steps = train_row(whole, run), []
 
-    def cut(share):
-        steps.append(share)
-        if share > 0.75:
+    def cut(model, step):
+        steps.append(step)
+        if len(steps) == 7:  # of eight
             raise KeyboardInterrupt
+        return {}
 
+    monkeypatch.setattr(trained, "fit", partial(fit, snapshot=cut))
     with pytest.raises(KeyboardInterrupt):
-        train(replace(whole, progress=cut), run)
-    cut_at = len(steps)
-    again = train(replace(whole, progress=steps.append), run)
-    assert min(steps[cut_at:]) > 0.5
+        train_row(whole, run)
+    again = train_row(whole, run)
+    assert steps == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8]
     assert again.history.rows == undisturbed.history.rows
     pairs = zip(undisturbed.model.parameters(), again.model.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
@@ -254,6 +255,6 @@ def test_a_training_that_was_cut_off_goes_on(whole, tmp_path):
 
 def test_rows_are_stored_with_what_their_training_begins_with(book):
     table = SWEPT["betas"]
-    row = tables.measured(table, book, {"beta": 0.01, "seed": 1})
-    run = table.trains({"beta": 0.01, "seed": 1}, book)
+    row = tables.measure_row(table, book, {"beta": 0.01, "seed": 1})
+    run = table.trained({"beta": 0.01, "seed": 1}, book)
     assert row["early"] == pytest.approx(tables.early(run, book), rel=1e-5)

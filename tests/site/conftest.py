@@ -15,14 +15,13 @@ import pytest
 
 from press.settings import ROOT, read
 from press.site.render import render
-from press.site.stage import stage
 
 
 @pytest.fixture(scope="session")
 def site() -> Path:
     """The folder of the rendered site."""
     settings = read({})
-    return render(stage(settings, ROOT / "chapters"), settings).parent
+    return render(ROOT / "chapters", settings).parent
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import yaml
 
 from press.settings import ROOT, read
 from press.site.render import render
-from press.site.stage import stage
 
 AUTHOR = r"""<b>Zoë</b> & "A$AP" $x$ $$y$$ \(z\) O'Brien \alpha {李} 🎩 # % --- ..."""
 
@@ -28,7 +27,7 @@ def page(tmp_path_factory) -> Path:
     for folder in ("static", "explorer"):
         shutil.copytree(ROOT / "assets" / folder, root / "assets" / folder)
     settings = read({}, root)
-    return render(stage(settings, root), settings)
+    return render(root, settings)
 
 
 def test_nothing_of_the_name_is_read_as_html(page):

@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 import vae_helpers
 from press import report
 from press.settings import ROOT
-from press.site import one_page
+from press.site import markup
 
 HERE = "https://book.example/sub/"  # where the site is imagined while its links are followed
 MEGABYTE = 1_000_000
@@ -198,11 +198,11 @@ def visits(browser, address, pages, axe) -> dict[tuple[str, str], Visit]:
             visit.math = page.locator("mjx-container").count()
             visit.math_errors = page.locator("mjx-merror").count()
             # The whole book repeats the other pages, in minutes.
-            if name != one_page.WHOLE:
+            if name != markup.WHOLE:
                 page.evaluate(axe)
                 page.evaluate(AXE, ALL)
         for guise, page in open_pages.items():  # each in a process of its own, at the same time
-            if name != one_page.WHOLE:
+            if name != markup.WHOLE:
                 made[name, guise].violations = _serious(page.evaluate("found"))
             page.close()
     for context in contexts.values():
@@ -295,7 +295,7 @@ def test_code_is_readable_in_all_its_colours(visitor, address, axe, guise):
 
 def test_a_page_weighs_little_beyond_the_theme(visits, address, site):
     for (page, guise), visit in visits.items():
-        if page == one_page.WHOLE:
+        if page == markup.WHOLE:
             continue
         own = {urlsplit(one).path for one in visit.requests if "/_static/" not in one}
         own = [site / path.removeprefix(urlsplit(address).path).strip("/") for path in own]

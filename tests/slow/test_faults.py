@@ -1,10 +1,12 @@
 """Many bad files, and the same training in many processes: what takes too long for every change."""
 
 import gzip
+import hashlib
 import os
 import struct
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -61,24 +63,17 @@ def outcomes(read, path, inputs) -> dict[str, int]:
     "100,000 IDX files and 4,000 CSV files, damaged at random",
     "each is read or refused by name; there is no other error",
 )
-@pytest.mark.parametrize("kind", ["IDX below gzip", "gzip", "CSV", "CSV below its header"])
-def test_no_damage_makes_a_reader_crash(tmp_path, kind):
+@pytest.mark.parametrize("kind", ["IDX", "CSV", "CSV below its header"])
+def test_no_damage_makes_a_reader_crash(tmp_path, write_csv, kind):
     random, some = np.random.default_rng(0), data.garments(3)
-    raw = idx(some.images[:, 0, :4, :4].numpy())
-    packed = gzip.compress(raw, mtime=0)
-    data.to_csv(some, tmp_path / "whole.csv")
+    packed = gzip.compress(idx(some.images[:, 0, :4, :4].numpy()), mtime=0)
+    write_csv(some, tmp_path / "whole.csv")
     table = (tmp_path / "whole.csv").read_bytes()
     header, rows = table[: table.index(b"\n") + 1], table[table.index(b"\n") + 1 :]
-    # Half of the damage is to the packed file, where it seldom gets past gzip, or mostly to the
-    # header, which is longer than the rows.
+    published = partial(read_idx, md5=hashlib.md5(packed).hexdigest())
+    # Half of a table's damage is mostly to the header, which is longer than the rows.
     name, read, count, damage = {
-        "IDX below gzip": (
-            "a.gz",
-            read_idx,
-            IDX_INPUTS // 2,
-            lambda: gzip.compress(damaged(raw, random), 1),
-        ),
-        "gzip": ("a.gz", read_idx, IDX_INPUTS // 2, lambda: damaged(packed, random)),
+        "IDX": ("a.gz", published, IDX_INPUTS, lambda: damaged(packed, random)),
         "CSV": ("a.csv", from_csv, CSV_INPUTS // 2, lambda: damaged(table, random)),
         "CSV below its header": (
             "a.csv",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,14 +29,14 @@ from pathlib import Path
 
 import torch
 
-from press import book, checkpoints, cluster, runs
+from press import book, cluster, runs, training
 from press.experiments import trained
 from press.experiments.grids import grid
 from press.settings import read
 from press.stored import tables
 
 folder, what, how, *names = sys.argv[1:]
-folder, fit = Path(folder), checkpoints.fit
+folder, fit = Path(folder), training.fit
 settings = read(build=folder)
 book.read = lambda: settings
 
@@ -75,7 +76,7 @@ def first(mark):
     return True
 
 
-checkpoints.fit = trained.fit = tables.fit = watched
+training.fit = trained.fit = tables.fit = watched
 runs.shortened = trained.shortened = shortened
 
 if __name__ == "__main__":
@@ -83,9 +84,9 @@ if __name__ == "__main__":
     opened = book.open_book()
     if what == "train" and how == "alone":
         for name in names:
-            checkpoints.train(runs.find_run(name, settings), settings)
+            training.train(runs.find_run(name, settings), settings)
     elif what == "train":
-        for name, path in cluster.train(names, opened):
+        for name, path in cluster.train_all(names, settings):
             print(name, path.name, flush=True)
     else:
         table = grid(folder / "grid.csv", dataset=["garments"], latent=names, seed=[0, 1])
@@ -265,12 +266,11 @@ def test_a_row_whose_worker_is_killed_is_made_by_another_and_counted_once(tmp_pa
 )
 def test_rows_that_were_done_when_the_sweep_was_killed_are_not_made_again(tmp_path, start, rows):
     process = start(tmp_path, "sweep", "together")
-    unfinished = tmp_path / "smoke" / "measurements" / "grid.csv"
-    until(lambda: read_rows(unfinished) or process.poll() is not None)
+    until(lambda: read_rows(tmp_path / "grid.csv") or process.poll() is not None)
     os.kill(process.pid, signal.SIGKILL)
     output(process)
     until(lambda: not alive(process))
-    done = read_rows(unfinished) or read_rows(tmp_path / "grid.csv")
+    done = read_rows(tmp_path / "grid.csv")
     assert done
     (tmp_path / "began").unlink()
     ends_well(start(tmp_path, "sweep", "together"))
@@ -349,6 +349,42 @@ def test_a_worker_with_other_images_is_refused(tmp_path, scheduler):
     assert "this worker has other images, models or code" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "rows.csv").exists()
+
+
+def test_a_worker_with_another_kl_is_refused(tmp_path, scheduler, another_checkout):
+    address, worker = scheduler
+    worker(VAE_PROFILE="smoke", PYTHONPATH=str(another_checkout))
+    done = sweep(tmp_path, address)
+    assert done.returncode == 1
+    assert "this worker has other images, models or code" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "rows.csv").exists()
+
+
+@pytest.mark.fault(
+    "a script of one's own starts a cluster, as CONTRIBUTING shows it",
+    "it runs as it is, by its name or from standard input",
+)
+@pytest.mark.parametrize("how", ["by name", "from standard input"])
+def test_the_script_in_contributing_works_as_it_is(tmp_path, how):
+    documented = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n([^`]*import cluster, sweep.*?)```", documented, re.DOTALL)
+    script = script.replace("(2, 10), seed=range(5)", "(2,), dataset=['garments'], epochs=(1,)")
+    assert "garments" in script
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, *(["script.py"] if how == "by name" else [])],
+        **({} if how == "by name" else {"stdin": (tmp_path / "script.py").open()}),
+        cwd=tmp_path,
+        env=HERE | {"VAE_PROFILE": "smoke"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "sweep.csv\n"
+    assert "Traceback" not in done.stderr
+    assert len(read_rows(tmp_path / "sweep.csv")) == 1
 
 
 @pytest.mark.fault(

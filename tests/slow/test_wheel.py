@@ -135,7 +135,7 @@ def test_data_that_is_not_there_is_named(environment, tmp_path):
     )
     found, error = run(environment, tmp_path, code).splitlines()
     assert found == "None"
-    assert re.search(r"looked for .*t10k-images.* in data/FashionMNIST/raw;.*download=True", error)
+    assert re.search(r"data/FashionMNIST/raw/t10k-images.*: cannot be read .* data.obtain", error)
 
 
 def test_readme_s_own_images(environment, tmp_path):

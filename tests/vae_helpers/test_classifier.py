@@ -22,6 +22,7 @@ def test_it_has_resnet_18_s_layers_and_its_sizes():
     images = CLOTHES[:5][0]
     assert model(images).shape == (5, 10)
     assert model.features(images).shape == (5, 64)
+    assert model.stem(images).shape == (5, 8, 28, 28)  # no pixel more or less
     assert [block(torch.zeros(1, 8, 28, 28)).shape[2] for block in model.stages[:1]] == [28]
 
 
@@ -74,8 +75,9 @@ def test_channels_are_augmented_together():
     image = torch.rand((1, 3, 9, 6), generator=seeded())
     many = classifier.augmented(image.expand(200, -1, -1, -1), seeded())
     assert many.shape == (200, 3, 9, 6)
-    places = torch.arange(54.0).view(1, 1, 9, 6).expand(200, 3, -1, -1) + 1
-    moved = classifier.augmented(places, seeded()).long()  # where each pixel came from, 0 for none
+    places = (torch.arange(54.0).view(1, 1, 9, 6).expand(200, 3, -1, -1) + 1) / 64
+    # Where each pixel came from, 0 for none.
+    moved = (64 * classifier.augmented(places, seeded())).long()
     source = torch.cat([torch.zeros(3, 1), image[0].flatten(1)], dim=1)
     expected = torch.stack([source[c][moved[:, c]] for c in range(3)], dim=1)
     assert torch.equal(many, expected)
@@ -85,6 +87,10 @@ def test_channels_are_augmented_together():
 def test_classes_and_channels_are_arguments():
     model = classifier.build_classifier(64, classes=4, channels=3)
     assert model(torch.rand(2, 3, 17, 23)).shape == (2, 4)
+
+
+def test_ten_classes_of_grey_images_are_the_default():
+    assert classifier.FashionResNet18(64)(CLOTHES[:5][0]).shape == (5, 10)
 
 
 def test_augmentation_is_for_training_only():
@@ -125,30 +131,6 @@ def test_the_temperature_changes_confidence_and_never_the_class():
     assert torch.equal(sure.argmax(1), unsure.argmax(1))
     assert (unsure.max(1).values <= sure.max(1).values).all()
     assert torch.allclose(unsure.sum(1), torch.ones(50))
-
-
-def test_perfect_confidence_has_no_calibration_error_and_overconfidence_its_gap():
-    labels = torch.zeros(100, dtype=torch.long)
-    certain = torch.nn.functional.one_hot(labels, 10).double()
-    assert float(classifier.calibration(certain, labels)["error"]) == 0
-    half = labels.clone()
-    half[::2] = 1  # right half of the time, and always certain
-    assert float(classifier.calibration(certain, half)["error"]) == pytest.approx(0.5)
-
-
-def test_calibration_bins_count_every_image_once():
-    generator = torch.Generator().manual_seed(0)
-    probabilities = torch.randn((300, 10), generator=generator).softmax(1)
-    found = classifier.calibration(probabilities, torch.arange(300) % 10)
-    assert int(found["count"].sum()) == 300
-    filled = found["count"] > 0
-    assert not found["confidence"][filled].isnan().any()
-    assert 0 <= float(found["error"]) <= 1
-
-
-def test_confusion_counts_true_rows_and_called_columns():
-    counts = classifier.confusion(torch.tensor([1, 1, 0]), torch.tensor([0, 1, 0]), classes=3)
-    assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
 
 
 def test_many_images_in_batches_are_one_after_the_other_in_evaluation_mode():

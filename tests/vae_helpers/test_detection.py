@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vae_helpers.metrics.detection import auroc
+from vae_helpers.metrics.differences import auroc
 
 
 def normal(count, seed):

@@ -88,9 +88,90 @@ def test_few_values_are_told_apart_however_rare_they_are(kinds):
     assert mutual_information_gap(code, rare[:, None]) > 0.9
 
 
+def test_twenty_values_are_few():
+    values = np.concatenate([np.zeros(500), np.arange(20.0)])
+    assert _binned(values).tolist() == values.tolist()
+    assert len(np.unique(_binned(np.append(values, 20.0)))) < 20
+
+
 def test_continuous_values_are_cut_into_bins_that_hold_as_many_each():
     cut = _binned(normal(2_000))
     assert np.bincount(cut).tolist() == [100] * 20
+
+
+class Forest:
+    """A forest of known scores and importances, one of each for every factor in turn."""
+
+    def __init__(self, *_, **__):
+        self.known, self.feature_importances_ = self.answers.pop(0)
+
+    def fit(self, codes, factor):
+        assert len(codes) == len(factor)
+        self.seen.append(set(codes[:, 0]))
+
+    def score(self, codes, factor):
+        assert len(codes) == len(factor)
+        self.held_out.append(set(codes[:, 0]))
+        return self.known
+
+
+@pytest.fixture
+def forest(monkeypatch):
+    for name in ("RandomForestClassifier", "RandomForestRegressor"):
+        monkeypatch.setattr(f"sklearn.ensemble.{name}", Forest)
+    for name in ("answers", "seen", "held_out"):
+        monkeypatch.setattr(Forest, name, [], raising=False)
+    return Forest
+
+
+def test_known_importances_have_a_closed_score(forest):
+    first, second, _ = np.eye(3)  # the third dimension serves no factor
+    forest.answers = [(0.4, first), (0.4, first), (0.6, second)]
+    scores = dci(uniform(200, 3), uniform(200, 3))
+    # One dimension serves two factors alike, with 0.8 of 1.4 of all that is used.
+    shared = 1 - np.log(2) / np.log(3)
+    assert scores["disentanglement"] == pytest.approx((0.8 * shared + 0.6) / 1.4)
+    assert scores["completeness"] == pytest.approx(1)
+    assert scores["informativeness"] == pytest.approx(1.4 / 3)
+    assert scores["predicted"] == 1
+
+
+def test_accuracy_counts_from_guessing_on_and_every_factor_may_be_a_category(forest):
+    coin, rare = np.tile([0.0, 1.0], 100), np.repeat([0.0, 0.0, 0.0, 1.0], 50)
+    forest.answers = [(0.9, np.eye(2)[0]), (0.8, np.eye(2)[1])]
+    scores = dci(uniform(200, 2), np.stack([coin, rare], axis=1), (0, 1))
+    # Four fifths of what guessing ½ leaves, and one fifth of what guessing ¾ leaves.
+    assert scores["informativeness"] == pytest.approx((0.8 + 0.2) / 2)
+
+
+@pytest.mark.parametrize(("score", "predicted"), [(0.04, 0), (0.05, 0), (0.0501, 0.5)])
+def test_a_factor_is_predicted_above_five_per_cent(forest, score, predicted):
+    forest.answers = [(score, np.eye(2)[0]), (0.0, np.eye(2)[1])]
+    scores = dci(uniform(200, 2), uniform(200, 2))
+    assert scores["predicted"] == predicted
+    if not predicted:
+        assert set(scores.values()) == {0}
+
+
+def test_what_a_forest_learns_from_and_what_it_is_scored_on_are_two_halves(forest):
+    codes = uniform(200, 2)
+    forest.answers = [(1.0, np.eye(2)[0]), (1.0, np.eye(2)[1])]
+    dci(codes, uniform(200, 2))
+    for seen, held_out in zip(forest.seen, forest.held_out, strict=True):
+        assert len(seen) == len(held_out) == 100
+        assert seen | held_out == set(codes[:, 0])
+
+
+def test_the_seed_is_0_unless_it_is_given():
+    codes, factors = normal(200, 2), uniform(200, 2)
+    factors += codes
+    assert dci(codes, factors) == dci(codes, factors, seed=0) != dci(codes, factors, seed=1)
+
+
+def test_a_hundred_codes_are_enough():
+    factors = uniform(100, 2)
+    assert mutual_information_gap(factors, factors) > 0.4
+    assert dci(factors, factors)["predicted"] == 1
 
 
 @pytest.mark.parametrize(("count", "kinds"), [(1, ()), (2, (2,)), (2, (-1,))])
@@ -107,6 +188,7 @@ def test_the_gap_has_closed_answers():
     codes = np.stack([parity, third, coin], axis=1)
     gap = (np.log(3) - np.log(2)) / np.log(6)
     assert mutual_information_gap(codes, die[:, None]) == pytest.approx(gap, abs=1e-9)
+    assert mutual_information_gap(codes[:, :2], die[:, None]) == pytest.approx(gap, abs=1e-9)
     assert mutual_information_gap(codes[:, [0, 2]], die[:, None]) == pytest.approx(
         np.log(2) / np.log(6), abs=1e-9
     )

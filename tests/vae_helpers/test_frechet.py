@@ -7,13 +7,13 @@ import pytest
 import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics.pairwise import polynomial_kernel
 
 from vae_helpers.metrics.frechet import (
     frechet,
     frechet_of_gaussians,
     kernel_distances,
     neighbour_scores,
-    without_bias,
 )
 
 
@@ -90,24 +90,15 @@ def test_a_collapsed_set_has_a_finite_distance():
     assert frechet(real, collapsed) == pytest.approx(expected, rel=1e-9)
 
 
-def test_few_samples_bias_it_upwards_and_the_line_through_1_over_n_removes_that():
+def test_few_samples_bias_it_upwards_like_1_over_n():
     d, sizes = 30, [100, 200, 400, 800]
     reference = normal(200_000, d, seed=9)
     biased = [
         np.mean([frechet(reference, normal(n, d, seed=n + i)) for i in range(8)]) for n in sizes
     ]
     assert biased == sorted(biased, reverse=True)
-    assert abs(without_bias(np.array(sizes), np.array(biased))) < biased[-1] / 4
-
-
-def test_a_line_needs_two_sizes():
-    with pytest.raises(ValueError, match="two or more"):
-        without_bias(np.array([100, 100]), np.array([1.0, 1.1]))
-
-
-def test_exactly_inverse_values_give_their_limit():
-    sizes = np.array([500, 1_000, 5_000])
-    assert without_bias(sizes, 7 + 300 / sizes) == pytest.approx(7, rel=1e-9)
+    _, unbiased = np.polyfit(1 / np.array(sizes), biased, deg=1)
+    assert abs(unbiased) < biased[-1] / 4
 
 
 # --- kernel distance ----------------------------------------------------------------------------
@@ -131,6 +122,26 @@ def test_the_kernel_distance_of_one_dimension_has_the_closed_form():
     expected = 3 * gaps[0] + 3 * gaps[1] + gaps[2]
     values = kernel_distances(a, b, size=500, subsets=60)
     assert values.mean() == pytest.approx(expected, abs=4 * values.std() / math.sqrt(60))
+
+
+@pytest.mark.parametrize("d", [1, 3, 7])
+def test_the_kernel_distance_of_whole_sets_is_that_of_scikit_learns_kernel(d):
+    a, b = normal(40, d), normal(40, d, seed=1, shift=0.7, scale=1.5)
+
+    def mean(x, y):
+        kernel = polynomial_kernel(x, y, degree=3, gamma=1 / d, coef0=1)
+        return (kernel.sum() - np.trace(kernel) * (x is y)) / (len(x) * (len(y) - (x is y)))
+
+    found = kernel_distances(a, b, size=40, subsets=3)
+    assert found == pytest.approx(3 * [mean(a, a) + mean(b, b) - 2 * mean(a, b)], rel=1e-9)
+
+
+def test_the_smallest_subsets_are_pairs():
+    assert np.isfinite(kernel_distances(normal(2, 3), normal(2, 3, seed=1), size=2)).all()
+    with pytest.raises(ValueError, match="subsets of 3 from 2 and 5"):
+        kernel_distances(normal(2, 3), normal(5, 3), size=3)
+    with pytest.raises(ValueError, match="subsets of 1 from"):
+        kernel_distances(normal(5, 3), normal(5, 3), size=1)
 
 
 def test_the_kernel_distance_repeats_with_its_seed():
@@ -157,6 +168,19 @@ def test_a_collapsed_set_has_precision_but_neither_recall_nor_coverage():
     assert scores["precision"] == 1
     assert scores["recall"] <= 1 / 500  # the one image it collapsed onto
     assert scores["coverage"] < 0.05
+
+
+def test_a_ball_holds_what_lies_at_its_edge():
+    twice = np.repeat(normal(10, 3), 2, axis=0)  # the nearest neighbour of each is itself
+    scores = neighbour_scores(twice, twice, k=1)
+    assert (scores["precision"], scores["recall"], scores["coverage"]) == (1, 1, 1)
+    assert scores["density"] == 2
+
+
+def test_one_sample_more_than_neighbours_is_enough():
+    assert neighbour_scores(normal(4, 2), normal(4, 2, seed=1), k=3)["recall"] == 1
+    with pytest.raises(ValueError, match="3 samples for 3 neighbours"):
+        neighbour_scores(normal(9, 2), normal(3, 2), k=3)
 
 
 def test_a_set_far_away_scores_zero():

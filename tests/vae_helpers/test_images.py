@@ -66,6 +66,12 @@ def test_diversity_is_the_mean_over_all_pairs():
     assert diversity(few)[0] == pytest.approx(sum(pairs) / len(pairs), rel=1e-6)
 
 
+def test_diversity_of_thousands_of_images_is_the_mean_over_all_pairs():
+    many = torch.rand((2_500, 1, 1, 2), generator=torch.Generator().manual_seed(0)).double()
+    pairs = torch.pdist(many.flatten(1))
+    assert diversity(many)[0] == pytest.approx(float(pairs.mean()), rel=1e-9)
+
+
 def test_black_and_white_images_have_the_distance_of_their_corners():
     images = torch.zeros(4, 1, 28, 28)
     images[2:] = 1
@@ -91,11 +97,11 @@ def test_wrong_images_are_refused_with_the_remedy(measure):
     for shape in [(5, 28, 28), (0, 1, 28, 28)]:
         with pytest.raises(ValueError, match=r"give \(N, C, H, W\)"):
             measure(torch.rand(shape))
-    with pytest.raises(ValueError, match="bytes divided by 255"):
-        measure((255 * CLOTHES).byte())
-    with pytest.raises(ValueError, match="pixels from 0 to 2; scale them"):
+    with pytest.raises(ValueError, match="int64 from 0 to .*; give bytes"):
+        measure((255 * CLOTHES).long())
+    with pytest.raises(ValueError, match=r"float32 from 0 to 2; .* in \[0, 1\]"):
         measure(2 * CLOTHES / CLOTHES.max())
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match="from nan to nan"):
         measure(torch.where(CLOTHES > 0.5, math.nan, CLOTHES))
 
 

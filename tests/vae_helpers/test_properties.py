@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from vae_helpers import losses
 from vae_helpers.data import garments
 from vae_helpers.errors import DataError
-from vae_helpers.metrics.detection import auroc
+from vae_helpers.metrics.differences import auroc
 from vae_helpers.metrics.disentanglement import dci, mutual_information_gap
 from vae_helpers.metrics.images import diversity, sharpness
-from vae_helpers.metrics.likelihood import bound_of_weights
-from vae_helpers.metrics.posterior import active_units, neighbour_accuracy
+from vae_helpers.metrics.posterior import active_units, bound_of_weights
 from vae_helpers.training import one_cycle
 
 CLOTHES = garments(120)
@@ -147,14 +146,6 @@ def test_scores_of_disentanglement_lie_between_nothing_and_one(seed, codes, fact
     z, y = random.normal(size=(200, codes)), random.uniform(size=(200, factors))
     scores = [mutual_information_gap(z, y), *dci(z, y).values()]
     assert all(-1e-9 <= one <= 1 + 1e-9 for one in scores)
-
-
-@given(seed=SEEDS, k=st.integers(1, 20))
-def test_neighbours_of_codes_that_repeat_know_their_class(seed, k):
-    codes = normal(seed, 5, 3).repeat_interleave(20, dim=0)
-    labels = torch.arange(5).repeat_interleave(20)
-    right = neighbour_accuracy(codes, labels, codes[::20], labels[::20], k=k)
-    assert right.tolist() == [1.0] * 5
 
 
 @given(seed=SEEDS, power=st.integers(0, 5), spread=st.floats(0, 50))

@@ -38,19 +38,15 @@ def idx(array):
     return gzip.compress(header + array.tobytes(), mtime=0)
 
 
-def truncated(content):
-    return content[: len(content) // 2]
-
-
-def repacked(change):
-    return lambda packed: gzip.compress(change(gzip.decompress(packed)))
+def md5_of(content):
+    return hashlib.md5(content).hexdigest()
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 28, 28), (0, 28, 28)])
 def test_idx_round_trip(tmp_path, shape):
     array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     (tmp_path / "file.gz").write_bytes(idx(array))
-    np.testing.assert_array_equal(read_idx(tmp_path / "file.gz"), array)
+    np.testing.assert_array_equal(read_idx(tmp_path / "file.gz", md5_of(idx(array))), array)
 
 
 @pytest.mark.fault(
@@ -58,57 +54,26 @@ def test_idx_round_trip(tmp_path, shape):
     "refused by name, with the remedy; the file stays as it was",
 )
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    "damage",
     [
-        (truncated, "not a whole gzip file"),
-        (lambda packed: packed[:-1], "not a whole gzip file"),
-        (lambda packed: packed[:10] + b"\xff" + packed[11:], "not a whole gzip file"),
-        (lambda packed: packed[:-8] + bytes(8), "not a whole gzip file"),
-        (lambda packed: gzip.decompress(packed), "not a whole gzip file"),
-        (lambda packed: b"<html>503</html>", "not a whole gzip file"),
-        (lambda packed: b"", "begins with"),
-        (repacked(lambda raw: b""), "begins with"),
-        (
-            repacked(lambda raw: b"\0\0\x0d\x03" + raw[4:]),
-            "begins with 00000d03, not as IDX bytes do",
-        ),
-        (repacked(lambda raw: b"\0\0\x08\x02" + raw[4:]), "begins with 00000802"),
-        (repacked(lambda raw: raw[:9]), "begins with 00000803"),
-        (repacked(lambda raw: raw[:-1]), r"1567 bytes of data, but its header says \(2, 28, 28\)"),
-        (repacked(lambda raw: raw + b"\0"), "1569 bytes of data"),
-        (repacked(lambda raw: raw[:4] + b"\xff" * 12 + raw[16:]), "1568 bytes of data"),
+        lambda packed: packed[: len(packed) // 2],
+        lambda packed: packed[:-1],
+        lambda packed: packed[:10] + b"\xff" + packed[11:],
+        gzip.decompress,
+        lambda packed: b"<html>503</html>",
+        lambda packed: b"",
+        lambda packed: gzip.compress(gzip.decompress(packed)[:-1]),
+        lambda packed: gzip.compress(gzip.decompress(packed) + b"\0"),
     ],
 )
-def test_damaged_idx_file_is_refused_naming_it_and_the_remedy(tmp_path, clothes, damage, message):
-    path = tmp_path / "train-images-idx3-ubyte.gz"
-    packed = damage(idx(clothes.images[:2, 0]))
-    path.write_bytes(packed)
-    with pytest.raises(DataError, match=rf"^{path}: {message}.*delete it and fetch it again"):
-        read_idx(path)
-    assert path.read_bytes() == packed
-
-
-def test_idx_file_with_another_checksum_is_refused(tmp_path):
-    path = tmp_path / "file.gz"
-    path.write_bytes(idx([1, 2, 3]))
-    md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    assert read_idx(path, md5).tolist() == [1, 2, 3]
-    path.write_bytes(idx([1, 2, 4]))
-    with pytest.raises(DataError, match=f"^{path}: MD5 differs from the published {md5}; delete"):
-        read_idx(path, md5)
-
-
-def test_no_damage_gets_past_the_reader(tmp_path, clothes, mutated):
-    random, path = np.random.default_rng(0), tmp_path / "a.gz"
-    content, refused = idx(clothes.images[:3, 0]), 0
-    for _ in range(300):
-        path.write_bytes(mutated(content, random))
-        try:
-            assert read_idx(path).dtype == np.uint8
-        except DataError as error:
-            refused += 1
-            assert str(error).startswith(str(path))  # noqa: PT017
-    assert refused > 150
+def test_damaged_idx_file_is_refused_naming_it_and_the_remedy(tmp_path, clothes, damage):
+    path, whole = tmp_path / "train-images-idx3-ubyte.gz", idx(clothes.images[:2, 0])
+    path.write_bytes(damage(whole))
+    differs = f"MD5 differs from the published {md5_of(whole)}; move it away and fetch it"
+    message = f"^{re.escape(str(path))}: {differs}"
+    with pytest.raises(DataError, match=message):
+        read_idx(path, md5_of(whole))
+    assert path.read_bytes() == damage(whole)
 
 
 # --- whole datasets, found or fetched -----------------------------------------------------------
@@ -128,7 +93,7 @@ def held(folder):
 
 def publish(monkeypatch, contents):
     """Make these four files the published ones."""
-    sums = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
+    sums = {name: md5_of(content) for name, content in contents.items()}
     monkeypatch.setitem(module.CHECKSUMS, "FashionMNIST", sums)
 
 
@@ -187,16 +152,16 @@ def test_three_files_are_not_found_as_four(published, here, missing):
 
 def test_data_found_is_read_and_nothing_is_written(published, here):
     write(here, published)
-    fashion_mnist("train", here, download=True)
+    fashion_mnist("train", here)
+    assert obtain("FashionMNIST", here) == here / "FashionMNIST" / "raw"
     assert held(here) == published
 
 
 def test_data_that_is_not_there_is_named_and_not_downloaded(published, here, mirror):
     raw = here / "FashionMNIST" / "raw"
-    message = (
-        f"FashionMNIST is not here: looked for {', '.join(FILES)} in {raw}; put the four files"
-    )
-    with pytest.raises(DataError, match=f"^{re.escape(message)}.*or give download=True"):
+    with pytest.raises(
+        DataError, match=f"^{re.escape(str(raw / FILES[0]))}: cannot be read .*data.obtain fetch"
+    ):
         fashion_mnist("train", here)
     assert mirror.sent == []
     assert not here.exists()
@@ -211,7 +176,9 @@ def test_data_that_is_not_there_is_named_and_not_downloaded(published, here, mir
 )
 def test_foreign_file_is_refused_and_left_alone(published, here, file, content, message):
     raw = write(here, {**published, FILES[file]: content})
-    with pytest.raises(DataError, match=f"{raw / FILES[file]}: {message}.*delete it"):
+    with pytest.raises(
+        DataError, match=f"{re.escape(str(raw / FILES[file]))}: {message}.*move it away"
+    ):
         fashion_mnist("train", here)
     assert held(here) == {**published, FILES[file]: content}
 
@@ -251,6 +218,8 @@ def test_without_any_source_existing_files_stay(published, here):
 @pytest.fixture
 def another_user():
     """Root may read and write anything: act as somebody who may not, in a folder of their own."""
+    if os.name != "posix":
+        pytest.skip("needs users and modes of POSIX")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         folder.chmod(0o755)
@@ -297,7 +266,10 @@ def test_read_only_folder_with_the_data_is_enough(published, another_user):
 def test_unreadable_file_is_named(published, another_user):
     raw = write(another_user, published)
     (raw / FILES[0]).chmod(0o000)
-    with Unprivileged(), pytest.raises(DataError, match=f"{raw / FILES[0]}: cannot be read"):
+    with (
+        Unprivileged(),
+        pytest.raises(DataError, match=f"{re.escape(str(raw / FILES[0]))}: cannot be read"),
+    ):
         fashion_mnist("train", another_user)
 
 
@@ -309,8 +281,10 @@ def test_file_in_the_folders_place_is_named(published, mirror, here):
 
 @pytest.mark.parametrize("path", ["none.gz", "."])
 def test_missing_file_is_refused_naming_it(tmp_path, path):
-    with pytest.raises(DataError, match=f"^{tmp_path / path}: cannot be read .*check it exists"):
-        read_idx(tmp_path / path)
+    with pytest.raises(
+        DataError, match=f"^{re.escape(str(tmp_path / path))}: cannot be read .*put it there"
+    ):
+        read_idx(tmp_path / path, md5_of(b""))
 
 
 # --- downloads ---------------------------------------------------------------------------------
@@ -374,11 +348,6 @@ def mirror(published, monkeypatch):
 
 def test_download_brings_the_published_files(mirror, here, published):
     assert obtain("FashionMNIST", here) == here / "FashionMNIST" / "raw"
-    assert held(here) == published
-
-
-def test_a_dataset_is_downloaded_on_demand(mirror, here, published):
-    assert len(fashion_mnist("train", here, download=True)) == 30
     assert held(here) == published
 
 

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from vae_helpers import losses
 from vae_helpers.data import ImageDataset, garments
 from vae_helpers.errors import CheckpointError, DataError, TrainingError
 from vae_helpers.files import load_tensors
@@ -91,7 +93,7 @@ def test_a_bar_shows_epoch_device_and_the_time_left(capsys):
 
 def test_history_has_a_row_per_epoch_and_split_whose_total_is_its_terms():
     _, history, _ = train(beta=0.5, watch={"validation": OTHER, "test": DATA})
-    assert history.splits == ["train", "validation", "test"]
+    assert [row["split"] for row in history.rows][:3] == ["train", "validation", "test"]
     assert history.epochs == 2
     assert [row["epoch"] for row in history.rows] == [1, 1, 1, 2, 2, 2]
     for row in history.rows:
@@ -341,6 +343,7 @@ KILLS = 20
     "the next call goes on after the last finished epoch; in the end the weights, the history and "
     "the pictures on the way are those of an undisturbed training, bit for bit",
 )
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each training is a fork")
 def test_killed_training_ends_bit_for_bit_where_an_uninterrupted_one_ends(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, tmp_path],
@@ -391,39 +394,94 @@ def test_a_finished_state_is_returned_without_training(tmp_path):
     def never(*arguments, **options):
         raise AssertionError("trained again")
 
-    model, again, stored = train(
-        build_vae("dense", 3, seed=1), state=state, snapshot=never, loss=never
-    )
+    model, again, stored = train(build_vae("dense", 3, seed=1), state=state, snapshot=never)
     assert same_weights(first, model)
     assert again.rows == history.rows
     assert all(torch.equal(stored[name], snapshots[name]) for name in snapshots)
 
 
 @pytest.mark.fault(
-    "the state of an unfinished training belongs to other settings or images",
-    "refused with the remedy; the file stays as it was",
+    "the state of an unfinished training belongs to another loss, β schedule, setting or images",
+    "refused by the name of what differs; the file stays as it was",
 )
 @pytest.mark.parametrize(
     "other",
     [
-        {"lr": 2e-3},
-        {"epochs": 3},
-        {"seed": 1},
-        {"beta": 2.0},
+        {"model": build_vae("dense", 5)},
         {"data": OTHER},
-        {"batch_size": 64},
-        {"schedule": "one-cycle"},
+        {"loss": autoencoder_loss},
+        {"loss": partial(vae_loss, likelihood="gaussian")},
+        {"loss": partial(vae_loss, free_bits=0.5)},
+        {"loss": lambda *given, **options: vae_loss(*given, **options)},
+        {"beta": 2.0},
+        {"beta": losses.linear_warmup(1.0, 0.5)},
         {"precision": torch.bfloat16},
+        {"epochs": 3},
+        {"batch_size": 64},
+        {"lr": 2e-3},
+        {"schedule": "one-cycle"},
+        {"seed": 1},
     ],
     ids=lambda other: next(iter(other)),
 )
-def test_a_state_of_another_training_is_refused_and_kept(tmp_path, other):
+def test_a_state_of_another_training_is_refused_by_name_and_kept(tmp_path, other):
     state = tmp_path / "state.safetensors"
     train(state=state)
     before = state.read_bytes()
-    with pytest.raises(CheckpointError, match="other settings or data; delete it"):
+    with pytest.raises(CheckpointError, match=f"another {next(iter(other))} .* another file"):
         train(state=state, **other)
     assert state.read_bytes() == before
+
+
+OWN_LOSS = """
+import sys
+from pathlib import Path
+from vae_helpers.data import garments
+from vae_helpers.models import build_vae
+from vae_helpers.training import fit, vae_loss
+
+class Weighted:
+    def __init__(self, weight):
+        self.weight = weight
+
+    def __call__(self, model, images, labels, beta=1.0, generator=None):
+        terms = vae_loss(model, images, labels, beta, generator)
+        return terms | {"total": self.weight * terms["total"]}
+
+state, weight = Path(sys.argv[1]), float(sys.argv[2])
+fit(build_vae("dense", 2), garments(50), epochs=1, loss=Weighted(weight), state=state)
+"""
+
+
+@pytest.mark.parametrize(
+    ("beta", "other"),
+    [
+        # Equal at nine points of progress, though not between them.
+        (losses.cyclical(1.0, share=0.5), losses.cyclical(1.0, share=0.1)),
+        (losses.linear_warmup(1.0, 0.5), losses.linear_warmup(2.0, 0.5)),
+        (lambda progress: progress, lambda progress: progress**2),
+        (lambda progress: 1.0, lambda progress: 2.0),
+    ],
+)
+def test_a_schedule_is_what_it_computes_and_with_what(tmp_path, beta, other):
+    state = tmp_path / "state.safetensors"
+    train(state=state, beta=beta)
+    assert train(state=state, beta=beta)[1].epochs == 2  # the same one goes on
+    with pytest.raises(CheckpointError, match="another beta"):
+        train(state=state, beta=other)
+
+
+def test_a_loss_of_ones_own_is_known_again_in_another_process(tmp_path):
+    script = tmp_path / "own.py"
+    script.write_text(OWN_LOSS, encoding="utf-8")
+    said = [
+        subprocess.run(
+            [sys.executable, script, tmp_path / "state", weight], capture_output=True, text=True
+        )
+        for weight in ("1", "1", "2")
+    ]
+    assert [done.returncode for done in said] == [0, 0, 1], said
+    assert "another loss" in said[2].stderr
 
 
 @pytest.mark.fault(
@@ -436,7 +494,7 @@ def test_a_damaged_state_is_refused(tmp_path):
     content = bytearray(state.read_bytes())
     content[-100] ^= 1
     state.write_bytes(content)
-    with pytest.raises(CheckpointError, match="damaged; delete it"):
+    with pytest.raises(CheckpointError, match="damaged; move it away"):
         train(state=state)
 
 

@@ -3,15 +3,20 @@
 Figures have a style of their own, whatever matplotlib's settings are, and change none of these.
 """
 
-from vae_helpers.figures.charts import bars, intensities, intervals, matrix, spreads
-from vae_helpers.figures.curves import curves, histograms, loss_curves, rate_distortion
-from vae_helpers.figures.pictures import image_grid, manifold, picture_grid, picture_rows
-from vae_helpers.figures.spaces import data_flow, latent_maps, latent_plane
-from vae_helpers.figures.style import COLORS, MARKERS, WIDTH, drawable, png, style
+from vae_helpers.figures.charts import (
+    bars,
+    curves,
+    histograms,
+    latent_maps,
+    loss_curves,
+    matrix,
+    name_classes,
+)
+from vae_helpers.figures.pictures import manifold, picture_grid, picture_rows, show_picture
+from vae_helpers.figures.style import COLORS, WIDTH, name_rows, panel, panels, style, styled
 
 __all__ = [
-    "COLORS", "MARKERS", "WIDTH", "bars", "curves", "data_flow", "drawable", "histograms",
-    "image_grid", "intensities", "intervals", "latent_maps", "latent_plane", "loss_curves",
-    "manifold", "matrix", "picture_grid", "picture_rows", "png", "rate_distortion", "spreads",
-    "style",
+    "COLORS", "WIDTH", "bars", "curves", "histograms", "latent_maps", "loss_curves", "manifold",
+    "matrix", "name_classes", "name_rows", "panel", "panels", "picture_grid", "picture_rows",
+    "show_picture", "style", "styled",
 ]  # fmt: skip

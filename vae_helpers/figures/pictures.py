@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from vae_helpers.data import checked_images
 from vae_helpers.figures.style import WIDTH, panel, panels, styled
 
 
@@ -16,19 +16,12 @@ def pixels(pictures: Tensor | np.ndarray) -> np.ndarray:
 
     Raises ValueError for other than one or three channels, and for values that are no pixels.
     """
-    found = torch.as_tensor(pictures).detach().cpu()
-    if found.ndim != 4 or found.shape[1] not in (1, 3):
+    found = checked_images(pictures).detach().cpu().double()
+    if found.shape[1] not in (1, 3):
         raise ValueError(
-            f"pictures of shape {tuple(found.shape)}; give (N, C, H, W) with C = 1, grey, or 3, RGB"
+            f"images of shape {tuple(found.shape)}; give (N, C, H, W) with C = 1, grey, or 3, RGB"
         )
-    if found.dtype == torch.uint8:
-        found = found / 255
-    if not found.is_floating_point() or not ((found >= 0) & (found <= 1)).all():
-        raise ValueError(
-            f"pixels of type {found.dtype} from {found.min():g} to {found.max():g}; "
-            "give bytes, or floating-point numbers in [0, 1]"
-        )
-    return np.asarray(found.double()[:, 0] if found.shape[1] == 1 else found.double().movedim(1, 3))
+    return np.asarray(found[:, 0] if found.shape[1] == 1 else found.movedim(1, 3))
 
 
 def mosaic(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
@@ -43,53 +36,15 @@ def mosaic(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
 
 
 def show_picture(ax: Axes, picture: np.ndarray, **options) -> None:
-    """Draw one picture, ``(H, W)`` or ``(H, W, 3)``, without a frame."""
+    """Draw one picture, ``(H, W)`` or ``(H, W, 3)``, without a frame; or in another one's place."""
+    if ax.images:
+        ax.images[0].set_data(picture)
+        return
     ax.imshow(picture, **({"vmin": 0, "vmax": 1, "interpolation": "nearest"} | options))
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     for spine in ax.spines.values():
         spine.set_visible(False)
-
-
-def _ratio(pictures: Tensor | np.ndarray) -> float:
-    """How many times as high as wide pictures are."""
-    return pictures.shape[-2] / pictures.shape[-1]
-
-
-@styled
-def image_grid(
-    images: Tensor | Mapping[str, Tensor],
-    names: Sequence[str],
-    columns: int = 5,
-    heat: Sequence[str] = (),
-) -> Figure:
-    """Pictures in rows of ``columns``, their names below; or, by name, several kinds of pictures.
-
-    heat: kinds that are no pictures but numbers from 0 on, drawn as heat maps of their means over
-    channels, on one scale. What is NaN is left white.
-    """
-    kinds = images if isinstance(images, Mapping) else {"": images}
-    groups, ratio = -(-len(names) // columns), _ratio(next(iter(kinds.values())))
-    height = 0.3 + groups * (0.2 + 1.4 * len(kinds) * ratio)
-    figure, axes = panels(groups * len(kinds), columns, height)
-    for ax in axes.flat:
-        ax.set_visible(False)
-    for k, (kind, values) in enumerate(kinds.items()):
-        shown, options = np.asarray(values), {}
-        if kind in heat:
-            shown = shown.mean(1)
-            options = {"vmax": np.nanmax(shown), "cmap": "magma"}
-        else:
-            shown = pixels(np.nan_to_num(shown, nan=1))
-        for i, (image, name) in enumerate(zip(shown, names, strict=True)):
-            ax = axes[i // columns * len(kinds) + k, i % columns]
-            ax.set_visible(True)
-            show_picture(ax, image, **options)
-            ax.set_xlabel(name if k == len(kinds) - 1 else "")
-            ax.set_ylabel("" if i % columns or len(kinds) == 1 else kind)
-    if len(kinds) == len(heat):  # nothing else says what a colour means
-        figure.colorbar(axes[0, 0].images[0], ax=axes, label=heat[0], shrink=0.8)
-    return figure
 
 
 @styled
@@ -101,13 +56,14 @@ def picture_grid(
     across: so many blocks stand beside each other.
     """
     blocks = pictures if isinstance(pictures, Mapping) else {"": pictures}
-    first = next(iter(blocks.values()))
+    shown = [pixels(images) for images in blocks.values()]
+    count, high, wide = shown[0].shape[:3]
     width = (WIDTH - 0.2 - 0.4 * (across - 1)) / across
-    height = -(-len(first) // columns) * width / columns * _ratio(first) + 0.3 * (len(blocks) > 1)
+    height = -(-count // columns) * width / columns * (high / wide) + 0.3 * (len(blocks) > 1)
     down = -(-len(blocks) // across)
     figure, axes = panels(down, across, height=0.3 + down * height)
-    for ax, (name, images) in zip(axes.flat, blocks.items(), strict=True):
-        show_picture(ax, mosaic(pixels(images), columns))
+    for ax, name, images in zip(axes.flat, blocks, shown, strict=True):
+        show_picture(ax, mosaic(images, columns))
         ax.set_title(name, loc="left", size="medium", pad=3)
     return figure
 
@@ -140,10 +96,11 @@ def picture_rows(rows: Mapping[str, Tensor], columns: Sequence[str] = ()) -> Fig
 
 @styled
 def manifold(images: Tensor) -> Figure:
-    """The decoded grid of ``latent.manifold``, ``(columns², C, H, W)``."""
-    columns, (height, width) = round(len(images) ** 0.5), images.shape[-2:]
-    figure, ax = panel(7.0 * _ratio(images))
-    show_picture(ax, mosaic(pixels(images), columns, gap=0))
+    """The decoded grid of ``latent.quantile_grid``, ``(columns², C, H, W)``."""
+    images = pixels(images)
+    columns, (height, width) = round(len(images) ** 0.5), images.shape[1:3]
+    figure, ax = panel(7.0 * (height / width))
+    show_picture(ax, mosaic(images, columns, gap=0))
     at = np.array([0.5, columns / 2, columns - 0.5])
     shares = [f"{100 * share / columns:.0f} %" for share in at]
     ax.set(xticks=width * at, xticklabels=shares, yticks=height * at, yticklabels=shares[::-1])

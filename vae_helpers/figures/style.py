@@ -1,17 +1,14 @@
 """The look of every figure, whatever matplotlib's settings are, and what all of them start from."""
 
-import io
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from functools import cache, wraps
+from functools import wraps
 
 import matplotlib.style
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from PIL import Image
 
 WIDTH = 7.0  # inches: 700 pixels at 100 dpi, the width of a page
 # Seaborn's palette "colorblind", without the second that importing seaborn takes.
@@ -45,43 +42,21 @@ class StyledFigure(Figure):
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Decorate a function that draws a figure: it does so in ``style``, and the figure names it.
+    """Decorate a function that draws a figure: it does so in ``style``.
 
-    The figure's gid is ``figures.`` and the function's name.
+    Where the function is one of this library, the figure's gid is ``figures.`` and its name.
     """
 
     @wraps(draw)
     @style()
     def drawn(*args, **options):
         figure = draw(*args, **options)
-        figure.set_gid(f"figures.{draw.__name__}")
+        # A page's own drawing has no address.
+        if draw.__module__.startswith(__package__.split(".")[0]):
+            figure.set_gid(f"figures.{draw.__name__}")
         return figure
 
     return drawn
-
-
-def png(figure: Figure, dpi: int = 100, colors: int = 256) -> bytes:
-    """The figure as a PNG of its own fixed size, with so many colours at most; 0 keeps all."""
-    drawn, packed = io.BytesIO(), io.BytesIO()
-    figure.draw_without_rendering()  # names find room once pictures have their place
-    figure.savefig(drawn, format="png", dpi=dpi)
-    picture = Image.open(drawn).convert("RGB")
-    # 256 colours are enough for greys and lines, and take a third of the bytes.
-    (picture.quantize(colors) if colors else picture).save(packed, "PNG", optimize=True)
-    return packed.getvalue()
-
-
-def drawable(text: str) -> str:
-    """``text`` with a question mark in a diamond for each letter that the figures' font lacks.
-
-    matplotlib would draw a box, and warn of it below every figure that an author signs.
-    """
-    return "".join(letter if ord(letter) in _letters() else "\ufffd" for letter in text)
-
-
-@cache
-def _letters() -> frozenset[int]:
-    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
 
 
 def panels(rows: int, columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
@@ -98,14 +73,15 @@ def panel(height: float) -> tuple[Figure, Axes]:
     return figure, axes[0, 0]
 
 
-def legend(figure: Figure, ax: Axes) -> None:
-    """Name what is drawn in ``ax`` above all panels, or, where that is much, beside them."""
-    handles, names = ax.get_legend_handles_labels()
+def legend(figure: Figure, *axes: Axes) -> None:
+    """Name what is drawn in ``axes`` above all panels, or, where that is much, beside them."""
+    found = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes]
+    names = {name: handle for pairs in found for handle, name in pairs}
     if len(names) > 9:
-        figure.legend(handles, names, loc="outside right upper", fontsize=8)
+        figure.legend(names.values(), names, loc="outside right upper", fontsize=8)
         return
     lines = 1 if sum(len(name) + 8 for name in names) <= 84 else -(-len(names) // 3)
-    figure.legend(handles, names, loc="outside upper center", ncols=-(-len(names) // lines))
+    figure.legend(names.values(), names, loc="outside upper center", ncols=-(-len(names) // lines))
 
 
 def name_rows(ax: Axes, names: Iterable[str]) -> None:

@@ -1,11 +1,11 @@
-"""Numbers with their errors, and which differences are more than chance.
+"""Numbers with their errors, which differences are more than chance, and how well a score tells.
 
 Samples are of one number each, say the −ELBO of five trainings or of each image; differences are
 a − b.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,6 @@ from torch import Tensor
 from vae_helpers.metrics import finite
 
 LEVEL = 0.05  # the share of true null hypotheses that may be rejected, and 1 − the confidence
-POWER = 0.8  # the share of experiments that should find what is there
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,26 @@ def paired(a: ArrayLike, b: ArrayLike) -> Difference:
     return _difference((a - b).mean(), ttest_rel(a, b))
 
 
+def auroc(normal: Tensor, anomalous: Tensor) -> tuple[float, float]:
+    """P(an anomaly scores higher than a normal example), ties counting ½, and its standard error.
+
+    Scores ``(N,)`` and ``(M,)``; ½ is chance, below it the score is the wrong way round. It is the
+    area under the ROC curve; the error is DeLong's, of a two-sample U-statistic (DeLong et al.
+    1988). Raises ValueError for fewer than two of either, or NaN.
+    """
+    from scipy.stats import rankdata
+
+    low, high = (finite(scores, "scores").ravel() for scores in (normal, anomalous))
+    if min(len(low), len(high)) < 2:
+        raise ValueError(f"{len(low)} normal, {len(high)} anomalous scores; give two of each")
+    ranks = rankdata(np.concatenate([low, high]))  # ties share their mean rank
+    # Of one example: the share of the other kind that it is on the right side of.
+    above = (ranks[len(low) :] - rankdata(high)) / len(low)
+    below = 1 - (ranks[: len(low)] - rankdata(low)) / len(high)
+    variance = above.var(ddof=1) / len(high) + below.var(ddof=1) / len(low)
+    return float(above.mean()), math.sqrt(variance)
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """p-values adjusted for how many there are, in the order given.
 
@@ -95,28 +114,6 @@ def holm(p: Sequence[float]) -> list[float]:
         most = max(most, min(1.0, (len(p) - rank) * p[index]))
         adjusted[index] = most
     return adjusted
-
-
-def surviving(differences: Mapping[str, Difference]) -> dict[str, bool]:
-    """Which of those differences stay below the 5 % of ``LEVEL`` after ``holm``."""
-    adjusted = holm([one.p for one in differences.values()])
-    return {name: p < LEVEL for name, p in zip(differences, adjusted, strict=True)}
-
-
-def detectable(spread: float, n: int) -> float:
-    """The smallest difference that two samples of n would show in four of five experiments.
-
-    spread: the standard deviation that both have. Of a two-sided t-test at 5 %, by the noncentral
-    t-distribution. Raises ValueError for n < 2.
-    """
-    from scipy.optimize import brentq
-    from scipy.stats import nct, t
-
-    if n < 2:
-        raise ValueError(f"{n} values a sample; a spread takes two")
-    freedom, needed = 2 * n - 2, float(t.isf(LEVEL / 2, 2 * n - 2))
-    effect = brentq(lambda effect: nct.sf(needed, freedom, effect) - POWER, 0, 100)
-    return spread * effect * math.sqrt(2 / n)
 
 
 def _sample(given: ArrayLike) -> tuple[np.ndarray, float]:

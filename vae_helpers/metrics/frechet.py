@@ -3,6 +3,8 @@
 Everything is computed in float64.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from vae_helpers.metrics import finite
@@ -43,18 +45,6 @@ def frechet_of_gaussians(
     overlap = np.sqrt(np.maximum(np.linalg.eigvalsh((inner + inner.T) / 2), 0)).sum()
     shift = np.sum((mean1 - mean2) ** 2)
     return float(max(0.0, shift + np.trace(cov1) + np.trace(cov2) - 2 * overlap))
-
-
-def without_bias(sizes: np.ndarray, distances: np.ndarray) -> float:
-    """The Fréchet distance at infinitely many samples, from those at several ``sizes``.
-
-    The bias falls like 1/N, so a line through (1/N, distance) meets N = ∞ at 0 (Chong & Forsyth
-    2020). Raises ValueError for fewer than two different sizes.
-    """
-    inverse = 1 / np.asarray(sizes, dtype=float)
-    if len(np.unique(inverse)) < 2:
-        raise ValueError("one sample size gives no line; measure at two or more")
-    return float(np.polyfit(inverse, distances, deg=1)[1])
 
 
 def kernel_distances(
@@ -98,9 +88,7 @@ def neighbour_scores(real: np.ndarray, made: np.ndarray, k: int = NEIGHBOURS) ->
     inside_real = np.zeros(len(made), dtype=int)  # real balls that hold this made sample
     inside_made = np.zeros(len(real), dtype=int)
     covered = np.zeros(len(real), dtype=bool)
-    for start in range(0, len(real), BLOCK):
-        rows = slice(start, start + BLOCK)
-        squared = _squared_distances(real[rows], made)
+    for rows, squared in _squared_distances(real, made):
         held = squared <= real_radius[rows, None]
         inside_real += held.sum(0)
         covered[rows] = held.any(1)
@@ -114,18 +102,17 @@ def neighbour_scores(real: np.ndarray, made: np.ndarray, k: int = NEIGHBOURS) ->
 
 
 def _radii(points: np.ndarray, k: int) -> np.ndarray:
+    found = _squared_distances(points, points)
     # Position 0 is the point itself.
-    return np.concatenate(
-        [
-            np.partition(_squared_distances(points[start : start + BLOCK], points), k, axis=1)[:, k]
-            for start in range(0, len(points), BLOCK)
-        ]
-    )
+    return np.concatenate([np.partition(squared, k, axis=1)[:, k] for _, squared in found])
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    return np.maximum(squared, 0)
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Of some rows of ``a`` at a time: which, and how far they are from all of ``b``."""
+    for start in range(0, len(a), BLOCK):
+        rows = slice(start, start + BLOCK)
+        squared = (a[rows] ** 2).sum(1)[:, None] + (b**2).sum(1) - 2 * a[rows] @ b.T
+        yield rows, np.maximum(squared, 0)
 
 
 def _checked(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,12 @@
-"""How sharp images are and how much they differ, from pixels in [0, 1] alone."""
+"""How sharp images are and how much they differ, from their pixels alone."""
 
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vae_helpers.data import checked_images
 
 BLOCK = 1_000  # rows of a distance matrix held at a time
 
@@ -16,7 +18,7 @@ def sharpness(images: Tensor) -> Tensor:
     the mean over its channels. Noise counts as sharp, too. Raises ValueError for another shape,
     NaN, or values outside [0, 1].
     """
-    images = checked_images(images)
+    images = checked_images(images).detach().cpu().double()  # not every device has float64
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]).double()
     laplacian = F.conv2d(images.flatten(0, 1)[:, None], kernel[None, None])
     return laplacian.flatten(1).var(1, correction=0).view(images.shape[:2]).mean(1)
@@ -29,7 +31,7 @@ def diversity(images: Tensor) -> tuple[float, float]:
     mean distance to the others (Hoeffding 1948). Raises ValueError for fewer than 3 images, and
     as ``sharpness`` does.
     """
-    points = checked_images(images).flatten(1)
+    points = checked_images(images).detach().cpu().double().flatten(1)
     count = len(points)
     if count < 3:
         raise ValueError(f"{count} images; diversity and its error need at least 3")
@@ -39,18 +41,3 @@ def diversity(images: Tensor) -> tuple[float, float]:
         [torch.cdist(part, points).sum(1) / (count - 1) for part in points.split(BLOCK)]
     )
     return float(to_others.mean()), 2 * float(to_others.std()) / math.sqrt(count)
-
-
-def checked_images(images: Tensor) -> Tensor:
-    """Images ``(N, C, H, W)`` in [0, 1], in float64 on the CPU; ValueError for any others."""
-    if images.ndim != 4 or len(images) == 0:
-        raise ValueError(f"images of shape {tuple(images.shape)}; give (N, C, H, W) with N > 0")
-    if not images.is_floating_point():
-        raise ValueError(f"images of {images.dtype}; give floats in [0, 1], bytes divided by 255")
-    images = images.cpu().double()  # not every device has float64
-    low, high = float(images.min()), float(images.max())
-    if math.isnan(low + high):
-        raise ValueError("images hold NaN; look at what made them")
-    if low < 0 or high > 1:
-        raise ValueError(f"pixels from {low:g} to {high:g}; scale them to [0, 1]")
-    return images

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vae_helpers import losses
 from vae_helpers.data import ImageDataset
-from vae_helpers.models import VAE, build_vae, drawn, seeded
+from vae_helpers.models import VAE, drawn, seeded
 
 HIDDEN = 400  # units of the classifier's only hidden layer
 
@@ -16,25 +16,20 @@ HIDDEN = 400  # units of the classifier's only hidden layer
 class M2(nn.Module):
     """p(x|y, z) p(y) p(z) with q(z|x, y) and q(y|x); p(y) is uniform.
 
-    vae: a conditional VAE. classifier: images ``(B, 1, 28, 28)`` → logits of q(y|x) ``(B, C)``.
+    vae: a conditional VAE. ``classifier``: images ``(B, C, H, W)`` → logits of q(y|x) ``(B, C)``,
+    with one hidden layer whose weights are drawn from ``seed``.
     """
 
-    def __init__(self, vae: VAE, classifier: nn.Module):
+    def __init__(self, vae: VAE, seed: int = 42):
         super().__init__()
         self.vae = vae
-        self.classifier = classifier
+        with seeded(seed):
+            layers = [nn.Linear(math.prod(vae.shape), HIDDEN), nn.ReLU()]
+            self.classifier = nn.Sequential(nn.Flatten(), *layers, nn.Linear(HIDDEN, vae.classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of q(y|x), ``(B, C)``."""
         return self.classifier(images).float()
-
-
-def build_m2(body: str, latent: int, classes: int, seed: int = 42) -> M2:
-    """A new M2, its weights drawn from ``seed``. Raises ValueError as ``build_vae`` does."""
-    vae = build_vae(body, latent, seed=seed, classes=classes)
-    with seeded(seed):
-        layers = [nn.Flatten(), nn.Linear(784, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes)]
-        return M2(vae, nn.Sequential(*layers))
 
 
 def label_loss(model: M2, images, labels, beta=1.0, generator=None) -> dict[str, Tensor]:
@@ -47,14 +42,7 @@ def label_loss(model: M2, images, labels, beta=1.0, generator=None) -> dict[str,
 
 
 def m2_loss(
-    model: M2,
-    images: Tensor,
-    labels: Tensor,
-    beta=1.0,
-    generator=None,
-    *,
-    labelled: ImageDataset,
-    weight: float,
+    model: M2, images, labels, beta=1.0, generator=None, *, labelled: ImageDataset, weight: float
 ) -> dict[str, Tensor]:
     """U(x) of a batch, and of another, drawn with its labels, L(x, y) − weight · log q(y|x).
 
@@ -67,15 +55,10 @@ def m2_loss(
     known, answers = labelled.to(device)[some]
     unlabelled = unlabelled_bound(model, images, beta, generator)
     joint = labelled_bound(model, known, answers, beta, generator)
-    cross_entropy = F.cross_entropy(model(known), answers, reduction="none")
+    total = unlabelled + joint + weight * label_loss(model, known, answers)["total"]
     with torch.no_grad():
-        wrong = model(images).argmax(1) != labels
-    return {
-        "total": unlabelled + joint + weight * cross_entropy,
-        "unlabelled": unlabelled,
-        "labelled": joint,
-        "error": wrong.float(),
-    }
+        error = label_loss(model, images, labels)["error"]
+    return {"total": total, "unlabelled": unlabelled, "labelled": joint, "error": error}
 
 
 def labelled_bound(model: M2, images, labels, beta=1.0, generator=None) -> Tensor:
