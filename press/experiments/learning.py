@@ -71,9 +71,8 @@ def changed(change: str, seed: int) -> Run:
 
 
 def digits(book, one: Experiment) -> dict[str, float]:
-    """As ``judged``, and how it went: training epochs that ended higher than the one before, and
-    the nats gained after those at which the report stopped looking; and the share of test images
-    whose class most of the ten nearest of 10,000 training codes have.
+    """As ``judged``; training epochs that ended higher than the one before; the nats gained after
+    those at which the report stopped looking; test images whose class ten nearest codes vote for.
     """
     from sklearn.neighbors import KNeighborsClassifier
 

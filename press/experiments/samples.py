@@ -115,10 +115,9 @@ def frozen_quality(book, sigma: float, seed: int) -> dict[str, float]:
 
 
 def class_samples(book, label: int, seed: int) -> dict[str, float]:
-    """What the classifier calls samples of a class, and how far off they are.
-
-    As many as there are test images of it; ``called 0`` … are the shares of the answers. ``real``:
-    that of test images that are recognized; ``floor``: the distance of as many training images.
+    """What the classifier calls as many samples of a class as it has test images (``called 0`` …
+    are shares), and how far off these are. ``real``: the share of test images that are recognized;
+    ``floor``: the distance of as many training images.
     """
     model, classifier = book.experiment("conditional2").model, book.classifier
     seen, pool = fid.reference(book), book.images("train")

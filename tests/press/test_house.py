@@ -98,6 +98,11 @@ def test_a_wing_stays_small(wing):
     assert lines <= MOST_LINES[wing]
 
 
+def test_a_study_stays_small():
+    for path in (ROOT / "press" / "experiments").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 150, path.name
+
+
 @pytest.mark.skipif(shutil.which("git") is None or not (ROOT / ".git").exists(), reason="no git")
 def test_the_root_holds_little():
     listed = subprocess.run(
