@@ -40,13 +40,15 @@ made.mkdir(exist_ok=True)
 """
 BOOK = {
     "press/__init__.py": "",
+    "press/stored/__init__.py": "",
+    "press/stored/numbers.py": "",
     "press/book.py": "import missing\n\n\ndef open_book(retrain):\n    return retrain\n",
     "vae_helpers/__init__.py": "",
     "vae_helpers/data.py": "",
     "vae_helpers/figures.py": "",
     "pyproject.toml": '[project]\nname = "book"\nversion = "1"\ndependencies = ["missing>=1"]\n'
     '[project.optional-dependencies]\nbook = []\n[tool.setuptools]\npackages = ["press", '
-    '"vae_helpers"]\n',
+    '"press.stored", "vae_helpers"]\n',
 }
 
 pytestmark = pytest.mark.skipif(

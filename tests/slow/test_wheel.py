@@ -37,13 +37,14 @@ def environment(tmp_path_factory) -> Path:
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, folder / "source"], check=True)
+    # The checkout is none of what pip shall find installed.
+    alone = {"check": True, "env": {**os.environ, "PYTHONPATH": ""}}
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, folder / "source"], **alone)
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "venv", symlinks=True)
     python = folder / "venv" / "bin" / "python"
-    subprocess.run(
-        [*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True
-    )
+    install = [*pip, "--python", python, "install", "--no-deps", "--no-index", wheel]
+    subprocess.run(install, **alone)
     (site,) = (folder / "venv").glob("lib/python*/site-packages")
     (installed,) = site.glob("vae_helpers-*.dist-info")
     for name in needed(Distribution.at(installed).requires):
