@@ -217,6 +217,7 @@ while True:
         break
     except KeyboardInterrupt:
         print("interrupted")
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Python that ends has no handler of its own
 """
 
 
